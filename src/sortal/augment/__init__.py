@@ -1,0 +1,1 @@
+"""Augmentation, engine-neutral: where the random draws come from."""

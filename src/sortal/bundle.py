@@ -1,0 +1,135 @@
+"""A bundle: a trained model that needs nothing else. Its members are checked by list, size and SHA-256 before they are parsed."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sortal.errors import BundleError
+from sortal.files import full_disk_explained, sync, write_bytes
+from sortal.preprocess import Preprocess
+
+FORMAT = 1
+GRAPH = "model.onnx"
+WEIGHTS = "weights.safetensors"
+ABOUT = "bundle.json"
+MEMBERS = {GRAPH, WEIGHTS}
+# No bundle of ours comes near these; they bound what a hostile one can make us read.
+LARGEST_ABOUT = 16 << 20
+LARGEST_MEMBER = 16 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle that has been checked.
+
+    Attributes:
+        path: its folder.
+        classes: names in index order.
+        preprocess: how an image becomes what the graph takes.
+        temperature: what logits are divided by before the softmax (inside the graph).
+        about: all of `bundle.json`: recipe, provenance, parity, scores.
+    """
+
+    path: Path
+    classes: tuple[str, ...]
+    preprocess: Preprocess
+    temperature: float
+    about: Mapping[str, Any]
+
+    @property
+    def graph(self) -> Path:
+        return self.path / GRAPH
+
+    @property
+    def weights(self) -> Path:
+        return self.path / WEIGHTS
+
+    @classmethod
+    def load(cls, path: Path) -> "Bundle":
+        """Open and check a bundle; raises `BundleError` if a member is missing, extra or changed."""
+        about = _read_about(path / ABOUT)
+        try:
+            members: dict[str, dict[str, Any]] = about["members"]
+            if about["format"] != FORMAT:
+                raise BundleError(f"{path} has bundle format {about['format']!r}", hint="use the version of sortal that wrote it")
+            if set(members) != MEMBERS:
+                raise BundleError(f"{path / ABOUT} lists other members than {sorted(MEMBERS)}", hint=REFUSED)
+            _check_folder(path)
+            for name in sorted(MEMBERS):
+                _check_member(path / name, int(members[name]["bytes"]), str(members[name]["sha256"]))
+            return cls(
+                path=path,
+                classes=tuple(str(name) for name in about["classes"]),
+                preprocess=Preprocess.from_dict(about["preprocess"]),
+                temperature=float(about["temperature"]),
+                about=about,
+            )
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            if isinstance(error, BundleError):
+                raise
+            raise BundleError(f"{path / ABOUT} is damaged: {error!r}", hint=REFUSED) from error
+
+
+REFUSED = "the bundle was changed after it was written; make it again with `sortal train`"
+
+
+def write(path: Path, *, graph: bytes, weights: bytes, about: Mapping[str, Any]) -> Bundle:
+    """Write a bundle, whole or not at all: into a folder beside `path` that is renamed when all of it is on the disk.
+
+    `about` gives classes, preprocess (as a dict), temperature and whatever else is to be known.
+    """
+    members = {GRAPH: graph, WEIGHTS: weights}
+    listed = {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in members.items()}
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with full_disk_explained(path):
+        shutil.rmtree(part, ignore_errors=True)
+        try:
+            for name, data in members.items():
+                write_bytes(part / name, data)
+            text = json.dumps({"format": FORMAT, **about, "members": listed}, indent=2, ensure_ascii=False)
+            write_bytes(part / ABOUT, text.encode() + b"\n")
+            if path.exists():  # an unfinished run's bundle, written by the attempt that was interrupted
+                shutil.rmtree(path)
+            os.replace(part, path)
+            sync(path.parent)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    return Bundle.load(path)
+
+
+def _read_about(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > LARGEST_ABOUT:
+            raise BundleError(f"{path} is larger than any bundle's", hint=REFUSED)
+        about = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise BundleError(f"{path.parent} holds no bundle", hint="name the folder that `sortal train` printed") from error
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, BundleError):
+            raise
+        raise BundleError(f"{path} is damaged: {error}", hint=REFUSED) from error
+    if not isinstance(about, dict):
+        raise BundleError(f"{path} is damaged: not an object", hint=REFUSED)
+    return about
+
+
+def _check_folder(path: Path) -> None:
+    extra = {entry for entry in os.listdir(path)} - MEMBERS - {ABOUT}
+    if extra:
+        raise BundleError(f"{path} holds files that are not listed: {', '.join(sorted(extra))}", hint=REFUSED)
+
+
+def _check_member(path: Path, size: int, digest: str) -> None:
+    if path.is_symlink() or not path.is_file():
+        raise BundleError(f"{path} is missing", hint=REFUSED)
+    found = path.stat().st_size
+    if found != size or not 0 <= size <= LARGEST_MEMBER:
+        raise BundleError(f"{path} has {found:,} bytes, not the {size:,} it was written with", hint=REFUSED)
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+            raise BundleError(f"{path} has changed since it was written (its SHA-256 differs)", hint=REFUSED)

@@ -1,0 +1,1 @@
+"""The PyTorch engine; torch, torchvision and timm are imported here and nowhere else."""

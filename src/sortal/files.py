@@ -1,0 +1,67 @@
+"""Writing files so that a kill, a full disk or a power cut leaves the old file or the new one, never half of either."""
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from sortal.errors import MachineFailed
+
+OUT_OF_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name in `path`'s folder; on a clean exit flush it to the disk and rename it to `path`.
+
+    On any error the temporary file goes and what stood at `path` stays. A full disk becomes `MachineFailed`.
+    """
+    path = Path(path)
+    with full_disk_explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A name of our own rather than mkstemp's, so that the file gets the user's usual permissions.
+        part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+        try:
+            yield part
+            sync(part)
+            os.replace(part, path)
+            sync(path.parent)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, whole or not at all."""
+    with replacing(path) as part:
+        part.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` as UTF-8, whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def sync(path: Path) -> None:
+    """Have the disk hold what was written to a file or folder."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def full_disk_explained(place: Path) -> Iterator[None]:
+    """Turn 'no space left' into an error that names the place and the cure; other errors pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in OUT_OF_ROOM and not isinstance(error, MachineFailed):
+            raise MachineFailed(
+                f"the disk that holds {place} is full",
+                hint="free some room, then run the same command with --resume; what was finished is kept",
+            ) from error
+        raise
+

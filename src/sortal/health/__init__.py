@@ -1,0 +1,1 @@
+"""Health: what is wrong with a data set, found by arithmetic on arrays."""

@@ -1,0 +1,22 @@
+"""The recipe: everything a run needs, frozen and validated, and its TOML form."""
+
+from sortal.recipe.model import (
+    Augment,
+    Average,
+    Best,
+    Head,
+    Loss,
+    Optimizer,
+    Recipe,
+    Sampler,
+    Schedule,
+    Split,
+    Stop,
+    Store,
+)
+from sortal.recipe.text import override, parse, read, write
+
+__all__ = [
+    "Augment", "Average", "Best", "Head", "Loss", "Optimizer", "Recipe", "Sampler", "Schedule", "Split", "Stop", "Store",
+    "override", "parse", "read", "write",
+]  # fmt: skip

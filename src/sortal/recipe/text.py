@@ -1,0 +1,90 @@
+"""Recipes as text: TOML files, `key=value` settings, and mistakes told with place, value and cure, all at once."""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import BaseModel, ValidationError
+
+from sortal.errors import RecipeError
+from sortal.files import write_text
+from sortal.recipe.model import Recipe
+
+
+def parse(values: Mapping[str, Any], *, place: str = "the recipe") -> Recipe:
+    """A recipe from nested values; raises `RecipeError` with every problem."""
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise RecipeError([_problem(detail) for detail in error.errors()], place=place) from error
+
+
+def read(path: Path) -> Recipe:
+    """A recipe from a TOML file; raises `RecipeError`."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError([str(error)], place=str(path), hint="a recipe is TOML: `sortal recipes NAME` prints one to start from") from error
+    return parse(values, place=str(path))
+
+
+def write(recipe: Recipe, path: Path) -> None:
+    """Write as TOML, whole or not at all; `read` gives the same recipe back."""
+    write_text(path, to_toml(recipe))
+
+
+def to_toml(recipe: Recipe) -> str:
+    """All fields, groups last."""
+    return tomli_w.dumps(recipe.model_dump(mode="json"))
+
+
+def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
+    """The recipe with settings such as 'epochs=5' or 'augment.flip=0.5' in place; values are TOML, bare words are strings."""
+    values = recipe.model_dump(mode="json")
+    problems = []
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            problems.append(f"{setting}: expected KEY=VALUE")
+            continue
+        *groups, last = key.strip().split(".")
+        target = values
+        for group in groups:
+            found = target.setdefault(group, {})
+            target = found if isinstance(found, dict) else target
+        target[last] = _value(text.strip())
+    if problems:
+        raise RecipeError(problems, place="--set")
+    return parse(values, place="the recipe with --set")
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _problem(detail: Any) -> str:
+    """One of pydantic's details as 'key: what is wrong, what was expected'."""
+    key = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        near = get_close_matches(str(detail["loc"][-1]), _known(detail["loc"][:-1]), n=1, cutoff=0.5)
+        return f"{key}: unknown key" + (f", did you mean '{near[0]}'?" if near else "")
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if detail["type"] == "value_error":
+        return f"{key}: {message}" if key else message
+    return f"{key}: expected {message}, got {detail['input']!r}"
+
+
+def _known(place: tuple[Any, ...]) -> list[str]:
+    model: type[BaseModel] = Recipe
+    for part in place:
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)

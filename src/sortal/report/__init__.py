@@ -1,0 +1,1 @@
+"""Reports: numbers first, then one self-contained page and figures for papers."""

@@ -1,0 +1,131 @@
+"""A run: the folder that holds all of one training, from the data's address to the report."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sortal.errors import BundleError, DataError, RunExists
+from sortal.files import write_text
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The addresses inside one run's folder; files appear in the order in which they are listed here."""
+
+    path: Path
+
+    @property
+    def about(self) -> Path:
+        """What was asked for: data, recipe, settings, seed; written before anything else."""
+        return self.path / "run.json"
+
+    @property
+    def manifest(self) -> Path:
+        return self.path / "manifest.parquet"
+
+    @property
+    def recipe(self) -> Path:
+        """The recipe with every choice made, also those that were measured; written before the first step."""
+        return self.path / "recipe.toml"
+
+    @property
+    def decisions(self) -> Path:
+        """Why the recipe is what it is: a list of key, value and reason."""
+        return self.path / "decisions.json"
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The last and the best weights and all that a resume needs."""
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def cross_validation(self) -> Path:
+        """Out-of-fold predictions, before calibration."""
+        return self.path / "cross_validation.parquet"
+
+    @property
+    def bundle(self) -> Path:
+        return self.path / "bundle"
+
+    @property
+    def predictions(self) -> Path:
+        return self.path / "predictions.parquet"
+
+    @property
+    def report_json(self) -> Path:
+        return self.path / "report.json"
+
+    @property
+    def report_html(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def figures(self) -> Path:
+        return self.path / "figures"
+
+    @property
+    def result(self) -> Path:
+        """What `train --json` prints; written last, so that its presence says that the run is finished."""
+        return self.path / "result.json"
+
+    @property
+    def finished(self) -> bool:
+        return self.result.exists()
+
+    def read_about(self) -> dict[str, Any]:
+        """What was asked for when the run began."""
+        try:
+            about = json.loads(self.about.read_text())
+            if about["format"] != FORMAT:
+                raise BundleError(f"{self.about} has format {about['format']}", hint="use the version of sortal that wrote it")
+            return dict(about)
+        except FileNotFoundError as error:
+            raise BundleError(f"{self.path} holds no run", hint="name the folder that `sortal train` printed") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise BundleError(f"{self.about} is damaged: {error}") from error
+
+    @classmethod
+    def create(cls, path: Path, about: Mapping[str, Any]) -> "Run":
+        """Begin a run in a folder that is empty or not there; raises `RunExists` for any other."""
+        if path.is_file() or (path.is_dir() and any(not name.startswith(".") for name in os.listdir(path))):
+            what = "another run" if (path / "run.json").exists() else "other files"
+            raise RunExists(
+                f"{path} already holds {what}",
+                hint="choose another --out" + (", or continue it with --resume" if what == "another run" else ""),
+            )
+        run = cls(path)
+        write_text(run.about, json.dumps({"format": FORMAT, **about}, indent=2, ensure_ascii=False) + "\n")
+        return run
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run against a second process that would write the same folder; the lock goes with the process."""
+        import fcntl
+
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RunExists(f"another process is training in {self.path}", hint="wait for it, or choose another --out") from error
+            yield
+
+
+def find_bundle(path: Path) -> Path:
+    """The bundle folder of a run, or the path itself if it is a bundle; either will do wherever one is asked for."""
+    for candidate in (path, path / "bundle"):
+        if (candidate / "bundle.json").is_file():
+            return candidate
+    if (path / "run.json").is_file():
+        raise BundleError(f"the run {path} has no bundle yet", hint=f"finish it: sortal train --resume --out {path}")
+    raise DataError(f"{path} is neither a run nor a bundle", hint="name the folder that `sortal train` printed")
