@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -56,7 +57,9 @@ class Bundle:
         try:
             members: dict[str, dict[str, Any]] = about["members"]
             if about["format"] != FORMAT:
-                raise BundleError(f"{path} has bundle format {about['format']!r}", hint="use the version of sortal that wrote it")
+                raise BundleError(
+                    f"{path} has bundle format {about['format']!r}", hint="use the version of sortal that wrote it"
+                )
             if set(members) != MEMBERS:
                 raise BundleError(f"{path / ABOUT} lists other members than {sorted(MEMBERS)}", hint=REFUSED)
             _check_folder(path)
@@ -64,12 +67,12 @@ class Bundle:
                 _check_member(path / name, int(members[name]["bytes"]), str(members[name]["sha256"]))
             return cls(
                 path=path,
-                classes=tuple(str(name) for name in about["classes"]),
+                classes=_classes(about["classes"]),
                 preprocess=Preprocess.from_dict(about["preprocess"]),
-                temperature=float(about["temperature"]),
+                temperature=_temperature(about["temperature"]),
                 about=about,
             )
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             if isinstance(error, BundleError):
                 raise
             raise BundleError(f"{path / ABOUT} is damaged: {error!r}", hint=REFUSED) from error
@@ -103,12 +106,13 @@ def write(path: Path, *, graph: bytes, weights: bytes, about: Mapping[str, Any])
 
 
 def _read_about(path: Path) -> dict[str, Any]:
+    # A pipe in its place would be waited for, a link could lead anywhere: like members, it must be a file.
+    if path.is_symlink() or not path.is_file():
+        raise BundleError(f"{path.parent} holds no bundle", hint="name the folder that `sortal train` printed")
     try:
         if path.stat().st_size > LARGEST_ABOUT:
             raise BundleError(f"{path} is larger than any bundle's", hint=REFUSED)
         about = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise BundleError(f"{path.parent} holds no bundle", hint="name the folder that `sortal train` printed") from error
     except (ValueError, RecursionError) as error:
         if isinstance(error, BundleError):
             raise
@@ -116,6 +120,20 @@ def _read_about(path: Path) -> dict[str, Any]:
     if not isinstance(about, dict):
         raise BundleError(f"{path} is damaged: not an object", hint=REFUSED)
     return about
+
+
+def _classes(names: Any) -> tuple[str, ...]:
+    strings = isinstance(names, list) and bool(names) and all(isinstance(name, str) for name in names)
+    if not strings or len(set(names)) != len(names):
+        raise ValueError(f"classes must be a list of different names, got {str(names)[:200]}")
+    return tuple(names)
+
+
+def _temperature(value: Any) -> float:
+    temperature = float(value)
+    if not (isinstance(value, int | float) and math.isfinite(temperature) and temperature > 0):
+        raise ValueError(f"temperature must be a number above zero, got {value!r}")
+    return temperature
 
 
 def _check_folder(path: Path) -> None:

@@ -1,17 +1,17 @@
 """What can go wrong, as a small tree; every error carries a hint that says what to do about it.
 
-    SortalError                     exit code
-    ├── DataError (ValueError)          2       the images, labels or table given cannot be used
-    ├── UnreadableImage (ValueError)    1       one image cannot be read; the others can
-    ├── RecipeError (ValueError)        2       all problems of a recipe at once
-    ├── UnknownName (LookupError)       2       no such model, recipe, data set or split; the nearest is named
-    ├── WeightsError (ValueError)       2       a weights file that does not fit the model
-    ├── BundleError (ValueError)        2       a bundle or run that is damaged or incomplete
-    ├── RunExists (FileExistsError)     2       the folder holds another run; nothing was touched
-    ├── MissingExtra (ImportError)      2       an optional dependency is not installed
-    ├── NotSupported (ValueError)       2       what this engine or combination cannot do
-    ├── ParityError (ArithmeticError)   1       an export that does not agree with its model
-    └── MachineFailed (OSError)         3       disk full, device lost, out of memory; what was finished is kept
+SortalError                     exit code
+├── DataError (ValueError)          2       the images, labels or table given cannot be used
+├── UnreadableImage (ValueError)    1       one image cannot be read; the others can
+├── RecipeError (ValueError)        2       all problems of a recipe at once
+├── UnknownName (LookupError)       2       no such model, recipe, data set or split; the nearest is named
+├── WeightsError (ValueError)       2       a weights file that does not fit the model
+├── BundleError (ValueError)        2       a bundle or run that is damaged or incomplete
+├── RunExists (FileExistsError)     2       the folder holds another run; nothing was touched
+├── MissingExtra (ImportError)      2       an optional dependency is not installed
+├── NotSupported (ValueError)       2       what this engine or combination cannot do
+├── ParityError (ArithmeticError)   1       an export that does not agree with its model
+└── MachineFailed (OSError)         3       disk full, device lost, out of memory; what was finished is kept
 """
 
 from collections.abc import Iterable, Sequence

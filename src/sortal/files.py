@@ -64,4 +64,3 @@ def full_disk_explained(place: Path) -> Iterator[None]:
                 hint="free some room, then run the same command with --resume; what was finished is kept",
             ) from error
         raise
-

@@ -49,11 +49,6 @@ class Run:
         return self.path / "checkpoint.safetensors"
 
     @property
-    def cross_validation(self) -> Path:
-        """Out-of-fold predictions, before calibration."""
-        return self.path / "cross_validation.parquet"
-
-    @property
     def bundle(self) -> Path:
         return self.path / "bundle"
 
@@ -85,14 +80,15 @@ class Run:
     def read_about(self) -> dict[str, Any]:
         """What was asked for when the run began."""
         try:
-            about = json.loads(self.about.read_text())
-            if about["format"] != FORMAT:
-                raise BundleError(f"{self.about} has format {about['format']}", hint="use the version of sortal that wrote it")
-            return dict(about)
-        except FileNotFoundError as error:
+            about = dict(json.loads(self.about.read_text()))
+            version = about["format"]
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise BundleError(f"{self.path} holds no run", hint="name the folder that `sortal train` printed") from error
-        except (KeyError, TypeError, ValueError) as error:
-            raise BundleError(f"{self.about} is damaged: {error}") from error
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise BundleError(f"{self.about} is damaged: {error}", hint="train anew, into another folder") from error
+        if version != FORMAT:
+            raise BundleError(f"{self.about} has format {version}", hint="use the version of sortal that wrote it")
+        return about
 
     @classmethod
     def create(cls, path: Path, about: Mapping[str, Any]) -> "Run":
@@ -117,7 +113,9 @@ class Run:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise RunExists(f"another process is training in {self.path}", hint="wait for it, or choose another --out") from error
+                raise RunExists(
+                    f"another process is training in {self.path}", hint="wait for it, or choose another --out"
+                ) from error
             yield
 
 

@@ -1,1 +1,1 @@
-"""Augmentation, engine-neutral: where the random draws come from."""
+"""What varies training images: random draws by position, and what they mean. How they are applied belongs to an engine."""

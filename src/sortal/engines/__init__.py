@@ -1,21 +1,45 @@
 """Engines: what turns recipes into trained networks. They are reached by name, so that no framework is imported unasked."""
 
-from typing import cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from sortal.engines.protocol import Engine
 from sortal.errors import MissingExtra
-from sortal.registry import Registry
+from sortal.registry import Entry, Registry
+
+if TYPE_CHECKING:  # what it stands on takes a second to import, and inference needs none of it
+    from sortal.engines.protocol import Engine
 
 ENGINES = Registry("engine")
 ENGINES.add("torch", "sortal.engines.torch.engine:ENGINE", "PyTorch, with timm's architectures")
 
 
-def load(name: str) -> Engine:
+CATALOGUES = Registry("engine")
+CATALOGUES.add("torch", "sortal.engines.torch.models.listing", "our own networks, and timm's")
+
+
+class Catalogue(Protocol):
+    """What an engine can tell about its architectures, for `sortal models`."""
+
+    def rows(self, pattern: str = "") -> list[dict[str, Any]]:
+        """A row for each name that contains or matches `pattern`, with the contract's keys."""
+
+    def layers(self, name: str) -> list[dict[str, Any]]:
+        """The layers of one network: name, kind, output, parameters; raises `UnknownName`."""
+
+
+def load(name: str) -> "Engine":
     """The engine of that name; raises `UnknownName`, or `MissingExtra` where its framework is not installed."""
-    entry = ENGINES[name]
+    return cast("Engine", _loaded(ENGINES[name]))
+
+
+def catalogue(name: str) -> Catalogue:
+    """The architectures of that engine; raises as `load` does."""
+    return cast(Catalogue, _loaded(CATALOGUES[name]))
+
+
+def _loaded(entry: Entry) -> Any:
     try:
-        return cast(Engine, entry.load())
+        return entry.load()
     except ModuleNotFoundError as error:
         if error.name and error.name.split(".")[0] != "sortal":
-            raise MissingExtra(f"{error.name} (needed to train with {name})", name) from error
+            raise MissingExtra(f"{error.name} (needed to train with {entry.name})", entry.name) from error
         raise

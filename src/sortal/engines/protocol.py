@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol, SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sortal.data.samples import Samples
+from sortal.plan import Machine
 from sortal.preprocess import Preprocess
 from sortal.recipe import Recipe
+
+Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +28,12 @@ class Batch:
 class Session(Protocol):
     """One model being trained."""
 
-    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch from the `start`-th on; the same whatever ran before."""
-
     @property
     def steps(self) -> int:
         """Batches an epoch."""
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch from the `start`-th on; the same whatever ran before."""
 
     def train_step(self, batch: Batch, rate: float, progress: float) -> SupportsFloat:
         """One optimiser step; `rate` multiplies the learning rate, `progress` is the share of the training done before it.
@@ -42,79 +44,82 @@ class Session(Protocol):
     def predict(self, split: str) -> NDArray[np.float32]:
         """Logits of the rows of a split, shape (N, K), from the weights that would be shipped (averaged, if they are)."""
 
-    def state(self) -> Mapping[str, NDArray[Any]]:
-        """Weights, optimiser, averages: all that a resume needs."""
+    def state(self) -> Arrays:
+        """Weights, optimiser, averages: copies of all that a resume needs."""
 
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+    def restore(self, state: Arrays) -> None:
         """Continue from a `state`."""
 
-    def weights(self) -> Mapping[str, NDArray[Any]]:
-        """The weights that would be shipped, by name."""
+    def weights(self) -> Arrays:
+        """Copies of the trained weights that would be shipped; what stayed frozen is not among them."""
 
 
 class Frozen(Protocol):
-    """The frozen part of a network, with its own augmented views of the training images."""
+    """The frozen part of a network. The features of an image do not depend on the images beside it, to the last bit."""
 
-    key: str
-    """Identifies weights, preprocessing and runtime: equal keys give equal outputs."""
-    dimensions: int
+    @property
+    def key(self) -> str:
+        """Identifies weights, normalisation, runtime and machine: equal keys give equal outputs."""
+
+    @property
+    def dimensions(self) -> int:
+        """D, the length of a feature vector."""
 
     def outputs(self, pixels_NRRC: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Features of the evaluation view of stored pixels, shape (N, D)."""
 
-    def view(self, pixels_NRRC: NDArray[np.uint8], keys_N: NDArray[np.uint64], view: int) -> NDArray[np.float32]:
-        """Features of one augmented view, shape (N, D); the draw depends on recipe seed, key and number of the view alone."""
+    def views(self, pixels_NRRC: NDArray[np.uint8], keys_N: NDArray[np.uint64]) -> NDArray[np.float32]:
+        """Features of the recipe's augmented views, shape (N, V, D); draws depend on seed, key and number of the view."""
 
 
-class Predictor(Protocol):
-    """Images in, probabilities out."""
+class Assembled(Protocol):
+    """A trained network put together again, in float32, from images to probabilities: softmax(logits / temperature)."""
 
-    def __call__(self, images_NSSC: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probabilities of shape (N, K) for preprocessed uint8 images."""
+    def tensors(self) -> Arrays:
+        """All weights by name, those of the frozen part too."""
+
+    def probabilities(self, images_NSSC: NDArray[np.uint8], *, temperature: float) -> NDArray[np.float32]:
+        """Probabilities of shape (N, K), computed by the framework; what an export is compared with."""
+
+    def onnx(self, *, temperature: float, metadata: Mapping[str, str]) -> bytes:
+        """The same computation as an ONNX graph: uint8 (N, S, S, C) in, float32 (N, K) out, metadata inside."""
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """What a plan may know about where it runs."""
+class Input:
+    """What a network wants to be fed, as far as its weights or its architecture say."""
 
-    cores: int
-    memory: int
-    """Bytes."""
-    accelerator: str
-    """'cuda', 'mps' or '' for none."""
-    name: str
+    size: int
+    resize: int
+    """Shorter side before the centre crop that the weights were evaluated with."""
+    interpolation: str
+    mean: tuple[float, ...] | None
+    """None where there are no pretrained weights: to be measured on the training split."""
+    std: tuple[float, ...] | None
 
 
 class Engine(Protocol):
-    """Turns recipes into sessions and sessions into bundles."""
+    """Turns recipes into sessions and trained weights into graphs."""
 
     def machine(self) -> Machine:
         """What a plan may know."""
 
-    def preprocess(self, recipe: Recipe, samples: "Mapping[str, Any]") -> Preprocess:
-        """How images reach this recipe's network."""
+    def expects(self, recipe: Recipe) -> Input:
+        """What the recipe's network wants; raises `UnknownName` for a model that does not exist."""
 
-    def measured(self, recipe: Recipe, preprocess: Preprocess, classes: int) -> tuple[Recipe, list[tuple[str, str, str]]]:
-        """The recipe with precision, layout and runtime chosen by measuring, and (key, value, reason) of each choice."""
-
-    def open(self, recipe: Recipe, preprocess: Preprocess, samples: Samples) -> Session:
-        """A model ready to be trained on the samples."""
+    def measured(self, recipe: Recipe, preprocess: Preprocess, classes: int) -> tuple[Recipe, dict[str, str]]:
+        """The recipe with every 'auto' replaced by what measured fastest here, and the reason of each by its key."""
 
     def frozen(self, recipe: Recipe, preprocess: Preprocess) -> Frozen:
         """The frozen part of the recipe's network, in the runtime that the recipe names."""
 
-    def export_onnx(
-        self, recipe: Recipe, preprocess: Preprocess, weights: Mapping[str, NDArray[Any]], classes: tuple[str, ...], temperature: float
-    ) -> bytes:
-        """An ONNX graph from uint8 images to calibrated probabilities."""
+    def open(self, recipe: Recipe, preprocess: Preprocess, samples: Samples) -> Session:
+        """A model ready to be trained on the split 'train' of the samples."""
 
-    def probabilities(
-        self, recipe: Recipe, preprocess: Preprocess, weights: Mapping[str, NDArray[Any]], classes: tuple[str, ...], temperature: float
-    ) -> Predictor:
-        """The same computation in the framework itself, in float32; what an export is compared with."""
+    def assemble(self, recipe: Recipe, preprocess: Preprocess, classes: int, weights: Arrays) -> Assembled:
+        """The network with these trained weights, and with its pretrained ones where it stayed frozen."""
 
-    def sample_views(self, recipe: Recipe, preprocess: Preprocess, samples: Samples, rows_N: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Training inputs as the network sees them, as uint8 images of shape (N, S, S, C), mixed ones too."""
-
-
-_ = Path
+    def training_views(
+        self, recipe: Recipe, preprocess: Preprocess, samples: Samples, rows_N: NDArray[np.int64]
+    ) -> NDArray[np.uint8]:
+        """Training inputs as the network sees them, mixed ones too: uint8 (N, S, S, C)."""

@@ -14,9 +14,9 @@ from sortal.recipe.model import (
     Stop,
     Store,
 )
-from sortal.recipe.text import override, parse, read, write
+from sortal.recipe.text import check_settings, override, parse, read, write
 
 __all__ = [
     "Augment", "Average", "Best", "Head", "Loss", "Optimizer", "Recipe", "Sampler", "Schedule", "Split", "Stop", "Store",
-    "override", "parse", "read", "write",
+    "check_settings", "override", "parse", "read", "write",
 ]  # fmt: skip

@@ -186,7 +186,9 @@ class Head(Group):
 class Recipe(Group):
     """Everything a run needs besides the images."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, title="sortal recipe")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, title="sortal recipe"
+    )
 
     engine: Literal["torch"] = "torch"
     model: str = "tf_efficientnet_lite0"
@@ -242,7 +244,9 @@ class Recipe(Group):
         if self.strategy == "scratch" and self.weights not in ("none", "default"):
             problems.append(f"strategy 'scratch' starts from random weights, got weights = {self.weights!r}")
         if self.strategy == "features" and (self.augment.mixup or self.augment.cutmix):
-            problems.append("strategy 'features' trains on stored outputs, which cannot be mixed as images: set mixup and cutmix to 0")
+            problems.append(
+                "strategy 'features' trains on stored outputs, which cannot be mixed as images: set mixup and cutmix to 0"
+            )
         if problems:
             raise ValueError("; ".join(problems))
         return self

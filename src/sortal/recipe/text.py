@@ -27,7 +27,9 @@ def read(path: Path) -> Recipe:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError([str(error)], place=str(path), hint="a recipe is TOML: `sortal recipes NAME` prints one to start from") from error
+        raise RecipeError(
+            [str(error)], place=str(path), hint="a recipe is TOML: `sortal recipes NAME` prints one to start from"
+        ) from error
     return parse(values, place=str(path))
 
 
@@ -59,6 +61,18 @@ def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
     if problems:
         raise RecipeError(problems, place="--set")
     return parse(values, place="the recipe with --set")
+
+
+def check_settings(settings: Iterable[str]) -> None:
+    """Raise `RecipeError` for settings whose key or type is wrong in any recipe; what fits together is not judged here."""
+    settings = list(settings)
+    try:
+        override(Recipe(), settings)
+    except RecipeError as error:
+        keys = {setting.partition("=")[0].strip() for setting in settings}
+        own = [problem for problem in error.problems if problem.partition(":")[0] in keys or "expected KEY=VALUE" in problem]
+        if own:
+            raise RecipeError(own, place="--set") from error
 
 
 def _value(text: str) -> Any:

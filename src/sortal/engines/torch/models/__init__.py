@@ -1,1 +1,1 @@
-"""Our own networks, a page each, and the table of every network by name."""
+"""Network architectures: our own, and timm's by name. Each is a body that turns images into features."""

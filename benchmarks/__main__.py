@@ -1,0 +1,64 @@
+"""`python -m benchmarks NAME`: run one benchmark, print what came out, and with --log keep it under benchmarks/results/."""
+
+import argparse
+import json
+import sys
+from importlib import import_module
+from typing import Any
+
+from benchmarks.harness import log, record, say
+
+BENCHMARKS = {
+    "transfer": "a folder of photographs: ours, the seeds' way, fastai; whole commands and accuracy",
+    "crossval": "repeated cross-validation of the planned recipe against a plain linear head, paired",
+    "fashion": "Fashion-MNIST: ours and the seeds' SimpleCNN, time to a test accuracy of 0.92",
+    "kills": "SIGKILL at random moments, then resume: are the weights the same bytes?",
+    "startup": "how long `sortal --help` and `sortal predict` take from a cold start, with torch not importable",
+    "memory": "peak memory of scan and train on few and on many large photographs",
+}
+
+
+def main(words: list[str]) -> int:
+    """Run the benchmark that `words` name; 0, or 1 where a claim did not hold."""
+    about = "\n".join(f"  {name:10} {text}" for name, text in BENCHMARKS.items())
+    first = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, epilog=f"benchmarks:\n{about}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    first.add_argument("name", choices=BENCHMARKS, metavar="NAME")
+    name = first.parse_args(words[:1] or ["--help"]).name
+
+    module = import_module(f"benchmarks.{name}")
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks {name}", description=module.__doc__)
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
+    parser.add_argument("--log", action="store_true", help="write the result to benchmarks/results/, under today's date")
+    module.arguments(parser)
+    entry = record(name, module.run(parser.parse_args(words[1:])), words)
+
+    print(json.dumps(entry, indent=2, ensure_ascii=False)) if "--json" in words else show(entry)
+    if "--log" in words:
+        say(f"written to {log(entry)}")
+    return 0 if all(claim["holds"] for result in entry["results"] for claim in result["claims"]) else 1
+
+
+def show(entry: dict[str, Any]) -> None:
+    """The result as lines for a person."""
+    for result in entry["results"]:
+        line = f"{result['name']}: ours {result['ours']:.4g} {result['unit']}"
+        if result["peer"] is not None:
+            line += f", peer {result['peer']:.4g}"
+        if result["ratio"] is not None:
+            line += f", ratio {result['ratio']:.1f}"
+        print(line)
+        if result["accuracy"]:
+            print("  accuracy: " + ", ".join(f"{who} {value:.4f}" for who, value in result["accuracy"].items()))
+        for key, value in result["numbers"].items():
+            print(f"  {key}: {value}")
+        for note in result["notes"]:
+            print(f"  ({note})")
+        for claim in result["claims"]:
+            print(f"  {'holds' if claim['holds'] else 'DOES NOT HOLD'}: {claim['text']}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,40 @@
+"""Watching a training that can be interrupted: whoever stops it is told how to go on."""
+
+import contextlib
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from sortal.cli.failures import Interrupted
+from sortal.events import CheckpointSaved, Event, Observer, fanout
+
+
+@contextlib.contextmanager
+def resumable(out: Path | None) -> Iterator[Observer]:
+    """An observer for one training; an interruption leaves as `Interrupted` with the command that continues the run."""
+    from sortal.cli.console import watching
+
+    seen = RunSeen(out)
+    try:
+        with watching() as observe:
+            yield fanout(observe, seen)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(seen.advice) from stop
+
+
+class RunSeen:
+    """An observer that learns from the checkpoints which run is being written."""
+
+    def __init__(self, out: Path | None) -> None:
+        self.path = out
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, CheckpointSaved):
+            self.path = Path(event.path).parent
+
+    @property
+    def advice(self) -> str:
+        """How to continue, or nothing where there is nothing to continue."""
+        if self.path is None or not (self.path / "run.json").exists():
+            return ""
+        return f"continue with: sortal train --resume --out {shlex.quote(str(self.path))}"

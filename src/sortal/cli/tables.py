@@ -1,0 +1,245 @@
+"""Results as tables for a person: each function takes the JSON object of one command and prints it, 80 columns wide."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich import box
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from sortal.cli.console import duration, to_standard_output
+from sortal.cli.plain import printable
+from sortal.evaluate.text import ClassificationReport, classification_report
+
+Values = Mapping[str, Any]
+MOST_SOURCES = 5
+MOST_ROWS_OF_CONFUSION = 12
+STYLES = {"severe": "bold red", "warning": "yellow", "note": "cyan"}
+TITLES = {"cross_validation": "cross-validation"}
+
+
+def show(*parts: RenderableType) -> None:
+    """Print on standard output."""
+    console = to_standard_output()
+    for part in parts:
+        console.print(part)
+
+
+def columns(*names: str, numbers: bool = True) -> Table:
+    """An empty table; the first column is text, the others are numbers unless told otherwise."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+    for position, name in enumerate(names):
+        number = numbers and position > 0
+        table.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=number)
+    return table
+
+
+def plain(value: object) -> Text:
+    """Text that came from outside: no markup, nothing that steers a terminal."""
+    return Text(printable(str(value)))
+
+
+def title(split: str) -> str:
+    """What a person calls a split."""
+    return TITLES.get(split, split)
+
+
+def show_health(values: Values) -> None:
+    """Of `check`: how many images of which class and split, then the findings, the worst first."""
+    show(Text(f"{values['images']:,} images in {len(values['classes'])} classes"))
+    show(_counts("class", values["classes"]))
+    if values["splits"]:
+        show(Text(), _counts("split", values["splits"]))
+    findings = sorted(values["findings"], key=lambda finding: list(STYLES).index(finding["severity"]))
+    show(Text())
+    if not findings:
+        show(Text("nothing found that needs care", style="green"))
+    for finding in findings:
+        show(*_finding(finding))
+
+
+def show_training(values: Values) -> None:
+    """Of `train` and `demo`: the scores, what was set aside, how long it took, and where to go on."""
+    show(Text(), scores_table(values["metrics"]))
+    show(Text(), *(_reason_for_the_score(values["metrics"])))
+    if values["excluded"]:
+        count = len(values["excluded"])
+        show(Text(f"{count:,} {'image was' if count == 1 else 'images were'} set aside:", style="yellow"))
+        show(*_some(f"{row['source']}: {row['reason']}" for row in values["excluded"]))
+    seconds = values["seconds"]
+    parts = ", ".join(f"{name} {duration(seconds[name])}" for name in ("prepare", "train", "finish") if name in seconds)
+    show(Text(f"took {duration(seconds['total'])} ({parts})", style="dim"))
+    run = printable(str(values["run"]))
+    show(Text.assemble(("report   ", "dim"), f"{run}/report.html"))
+    show(Text.assemble(("next     ", "dim"), f"sortal predict {run} photo.jpg"))
+
+
+def show_scores(values: Values) -> None:
+    """Of `evaluate`: the scores, then each split's classification report and, where it fits, its confusion matrix."""
+    show(scores_table(values["metrics"]))
+    for split, metrics in values["metrics"].items():
+        show(Text(), Text(title(split), style="bold underline"))
+        report = classification_report(values["per_class"][split], metrics)
+        show(class_table(report))
+        show(*(_fact(row.name, row.note) for row in (*report.classes, *report.totals) if row.note))
+        if len(values["classes"]) <= MOST_ROWS_OF_CONFUSION:
+            show(Text(), confusion_table(values["confusion"][split], values["classes"]))
+
+
+def show_datasets(datasets: Sequence[Values]) -> None:
+    """Of `data`: a line a set, and what one should know of it."""
+    table = columns("name", "classes", "train", "test", "pixels", "difficulty", "")
+    for row in datasets:
+        counts = (f"{row[key]:,}" for key in ("classes", "train", "test"))
+        readable = "readable" if row["readable"] else ""
+        table.add_row(plain(row["name"]), *counts, row["resolution"], row["difficulty"], readable)
+    show(table)
+    if len(datasets) == 1:
+        show(Text(), *(_fact(key, datasets[0][key]) for key in ("title", "licence", "note") if datasets[0][key]))
+
+
+def show_models(models: Sequence[Values]) -> None:
+    """Of `models`: a line an architecture."""
+    counted = any(row["parameters"] is not None for row in models)
+    table = columns("name", *(["parameters", "multiply-adds"] if counted else []), "input", "weights", "what for")
+    table.columns[-1].justify, table.columns[-1].no_wrap = "left", False
+    for row in models:
+        counts = [amount(row[key]) for key in ("parameters", "multiply_adds")] if counted else []
+        input_size = f"{row['input_size']}" if row["input_size"] else "any"
+        table.add_row(plain(row["name"]), *counts, input_size, row["weights"], plain(row["use"] or ""))
+    show(table)
+
+
+def show_model(model: Values, layers: Sequence[Values]) -> None:
+    """Of `models NAME`: its layers in the order in which they work, then its sums."""
+    table = columns("layer", "kind", "output", "parameters")
+    for layer in layers:
+        shape = " x ".join(str(length) for length in layer["output"])
+        table.add_row(plain(layer["name"]), layer["kind"], shape, f"{layer['parameters']:,}")
+    show(table, Text())
+    for key in ("parameters", "multiply_adds", "input_size", "source", "weights", "family", "use"):
+        value = model[key]
+        show(_fact(key.replace("_", " "), "-" if value is None else f"{value:,}" if isinstance(value, int) else value))
+
+
+def amount(count: int | None) -> str:
+    """A large number, short.
+
+    >>> amount(4_652_008), amount(61_706), amount(None)
+    ('4.7M', '61.7k', '-')
+    """
+    if count is None:
+        return "-"
+    for power, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= power:
+            return f"{count / power:.1f}{unit}"
+    return str(count)
+
+
+def show_stores(values: Values) -> None:
+    """Of `cache`: where it is, and a line a store."""
+    if "freed" in values:
+        show(Text(f"{size(values['freed'])} freed"))
+    stores = values["stores"]
+    total = size(sum(store["bytes"] for store in stores))
+    show(_fact("cache", values["root"]), _fact("stores", f"{len(stores)}, {total}" if stores else "none"))
+    if stores:
+        table = columns("kind", "images", "size", "last used")
+        for store in stores:
+            used = datetime.fromtimestamp(store["last_used"]).astimezone()
+            table.add_row(plain(store["kind"]), f"{store['rows']:,}", size(store["bytes"]), f"{used:%Y-%m-%d %H:%M}")
+        show(Text(), table)
+
+
+def size(count: int) -> str:
+    """Bytes as a person says them.
+
+    >>> size(999), size(12_345_678)
+    ('999 bytes', '12.3 MB')
+    """
+    for power, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= power:
+            return f"{count / power:.1f} {unit}"
+    return f"{count} bytes"
+
+
+def scores_table(metrics: Mapping[str, Values]) -> Table:
+    """One row a split: images, accuracy with its 95% interval, and the other scores that a single number can tell."""
+    with_top5 = any(scores.get("top5") is not None for scores in metrics.values())
+    top5 = ["top 5"] if with_top5 else []
+    table = columns("scores on", "images", "accuracy\n(95% interval)", *top5, "macro\nF1", "log\nloss", "calibr.\nerror")
+    for split, scores in metrics.items():
+        low, high = scores.get("accuracy_interval") or (None, None)
+        interval = f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else ""
+        table.add_row(
+            plain(title(split)),
+            f"{scores['images']:,}",
+            _number(scores.get("accuracy"), 3) + interval,
+            *([_number(scores.get("top5"), 3)] if with_top5 else []),
+            _number(scores.get("macro_f1"), 3),
+            _number(scores.get("log_loss"), 3),
+            _number(scores.get("calibration_error"), 3),
+        )
+    return table
+
+
+def class_table(report: ClassificationReport) -> Table:
+    """The classification report: a line a class, then the totals."""
+    table = columns("class", "precision", "recall", "F1", "images")
+    for position, row in enumerate((*report.classes, *report.totals), start=1):
+        scores = (_number(score, 3) for score in (row.precision, row.recall, row.f1))
+        table.add_row(plain(row.name), *scores, f"{row.support:,}", end_section=position == len(report.classes))
+    return table
+
+
+def confusion_table(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> Table:
+    """Rows are true classes, columns predicted ones; columns are named by the number of their row."""
+    table = columns("true \\ predicted", *(str(number) for number in range(1, len(classes) + 1)))
+    for number, (name, counts) in enumerate(zip(classes, confusion, strict=True), start=1):
+        cells = [
+            Text(f"{count:,}", style="bold" if at == number else "dim" if count == 0 else "")
+            for at, count in enumerate(counts, start=1)
+        ]
+        table.add_row(Text(f"{number} ", style="dim") + plain(name), *cells)
+    return table
+
+
+def _fact(key: str, value: object) -> Text:
+    return Text.assemble((f"{key}: ", "dim"), plain(value))
+
+
+def _reason_for_the_score(metrics: Mapping[str, Values]) -> Iterable[Text]:
+    if "cross_validation" in metrics and "test" not in metrics:
+        yield Text("Cross-validated: each image was scored by a model that had not seen it.", style="dim")
+
+
+def _counts(kind: str, counts: Mapping[str, int]) -> Table:
+    table = columns(kind, "images")
+    for name, count in counts.items():
+        table.add_row(plain(name), f"{count:,}")
+    return table
+
+
+def _finding(finding: Values) -> Iterable[RenderableType]:
+    severity = finding["severity"]
+    kind = f"  [{finding['kind']}]"
+    yield Text.assemble((f"{severity}: ", STYLES[severity]), plain(finding["detail"]), (kind, "dim"))
+    yield from _some(finding["images"])
+    if finding["cure"]:
+        yield Padding(Text.assemble(("cure: ", "green"), printable(finding["cure"])), (0, 0, 0, 2))
+
+
+def _some(lines: Iterable[str]) -> Iterable[RenderableType]:
+    listed = list(lines)
+    for line in listed[:MOST_SOURCES]:
+        yield Padding(plain(line), (0, 0, 0, 2))
+    if len(listed) > MOST_SOURCES:
+        more = f"and {len(listed) - MOST_SOURCES:,} more (--json lists them all)"
+        yield Padding(Text(more, style="dim"), (0, 0, 0, 2))
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,43 @@
+"""A data set as one Parquet file: a row a picture, with its file's bytes, its label and its split if it has one."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sortal.errors import RunExists
+from sortal.files import replacing
+
+ROW_GROUP = 1_000  # pictures; a reader holds one group at a time
+
+COLUMNS: list[tuple[str, pa.DataType]] = [("image", pa.binary()), ("label", pa.string()), ("split", pa.string())]
+SCHEMA = pa.schema(COLUMNS)
+
+Rows = tuple[Sequence[bytes], Sequence[str], Sequence[str | None]]
+
+
+def write(to: Path, groups: Iterable[Rows], *, about: Mapping[str, str] | None = None, level: int = 1) -> Path:
+    """Write groups of (image files, labels, splits) as they come, whole or not at all; each becomes a row group.
+
+    `about` becomes the file's metadata; `level` is zstd's, 1 to 22. Raises `RunExists` where `to` exists.
+    """
+    if to.exists():
+        raise RunExists(f"{to} already exists", hint="choose another name, or remove it first")
+    schema = SCHEMA.with_metadata(dict(about or {}))
+    with (
+        replacing(to) as part,
+        part.open("wb") as file,
+        # Every picture is another, so a dictionary of pictures would only be thrown away; labels and splits want one.
+        pq.ParquetWriter(
+            file,
+            schema,
+            compression="zstd",
+            compression_level=level,
+            use_dictionary=["label", "split"],  # type: ignore[arg-type]  # the stub knows bool alone
+        ) as writer,
+    ):
+        for images, labels, splits in groups:
+            columns = [pa.array(values, field.type) for values, field in zip((images, labels, splits), SCHEMA, strict=True)]
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema), row_group_size=max(1, len(images)))
+    return to

@@ -1,0 +1,61 @@
+"""Colours: brightness, contrast, saturation and hue, as torchvision defines them, each with one factor a sample."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+LUMA = (0.2989, 0.587, 0.114)  # torchvision's weights of red, green and blue in grey
+
+
+def brightened(images: Tensor, factor_N: NDArray[np.float64]) -> Tensor:
+    """Images (N, C, H, W) in 0..1 times a factor each."""
+    return (images * _each(factor_N, images)).clamp_(0, 1)
+
+
+def contrasted(images: Tensor, factor_N: NDArray[np.float64]) -> Tensor:
+    """Distance from the image's mean grey times a factor each."""
+    # In float64, so that the mean does not depend on how a batch is divided among threads.
+    mean_N111 = grey(images).to(torch.float64).mean(dim=(1, 2, 3), keepdim=True).to(images.dtype)
+    return _blended(images, mean_N111, factor_N)
+
+
+def saturated(images: Tensor, factor_N: NDArray[np.float64]) -> Tensor:
+    """Distance from the pixel's own grey times a factor each; grey images stay as they are."""
+    return images if images.shape[1] == 1 else _blended(images, grey(images), factor_N)
+
+
+def hue_turned(images: Tensor, turn_N: NDArray[np.float64]) -> Tensor:
+    """Hue moved by a share of the colour circle each, value and saturation kept; grey images stay as they are."""
+    if images.shape[1] == 1:
+        return images
+    red, green, blue = images.unbind(1)
+    low, value = torch.aminmax(images, dim=1)
+    chroma = value - low
+    divisor = torch.where(chroma == 0, 1.0, chroma)
+    sixth = torch.where(
+        value == red,
+        (green - blue) / divisor,
+        torch.where(value == green, (blue - red) / divisor + 2, (red - green) / divisor + 4),
+    )
+    sixth = sixth + 6 * _each(turn_N, images)[:, 0]
+    # Each channel falls from the value by the chroma, as far as the hue is away from that channel's own sector.
+    away = ((offset + sixth).remainder(6) for offset in (5, 3, 1))
+    return torch.stack([value - chroma * torch.minimum(k, 4 - k).clamp_(0, 1) for k in away], dim=1)
+
+
+def grey(images: Tensor) -> Tensor:
+    """Shape (N, 1, H, W)."""
+    if images.shape[1] == 1:
+        return images
+    red, green, blue = images.unbind(1)
+    return (red * LUMA[0] + green * LUMA[1] + blue * LUMA[2]).unsqueeze(1)
+
+
+def _blended(images: Tensor, other: Tensor, factor_N: NDArray[np.float64]) -> Tensor:
+    factor = _each(factor_N, images)
+    return (images * factor + other * (1 - factor)).clamp_(0, 1)
+
+
+def _each(values_N: NDArray[np.float64], images: Tensor) -> Tensor:
+    return torch.from_numpy(values_N).to(images.device, images.dtype).reshape(-1, 1, 1, 1)

@@ -1,0 +1,75 @@
+"""Choosing by measuring: precision, layout and runtime are whatever is fastest on this machine for this network."""
+
+import time
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from sortal.engines.torch.network import Network
+from sortal.recipe import Recipe
+
+# Measuring costs a few steps, so the batch is cut; the ranking hardly depends on it above this many images.
+IMAGES = 16
+# A reduced precision has to earn its place; a coin toss between two timings should not decide.
+WORTHWHILE = 1.15
+
+
+def training_choice(
+    recipe: Recipe, make: Callable[[], Network], *, size: int, channels: int, classes: int
+) -> tuple[str, str, str]:
+    """The fastest (precision, layout) for a training step of the recipe's network, and the reason with its figures.
+
+    What the recipe says already is not measured. Each candidate takes one step to warm up and the better of two is counted.
+    """
+    precisions = ["float32", "bf16"] if recipe.precision == "auto" else [recipe.precision]
+    layouts = ["nchw", "channels_last"] if recipe.layout == "auto" else [recipe.layout]
+    count = min(IMAGES, recipe.batch_size)
+    rates: dict[tuple[str, str], float] = {}
+    for precision, layout in _candidates(precisions, layouts):
+        rates[precision, layout] = count / _seconds_a_step(make(), precision, layout, (count, channels, size, size), classes)
+    best_precision, best_layout = max(rates, key=lambda pair: rates[pair] / (WORTHWHILE if pair[0] == "bf16" else 1))
+    told = ", ".join(f"{p} {layout} {rate:.0f}" for (p, layout), rate in rates.items())
+    return best_precision, best_layout, f"measured images/s in training: {told}"
+
+
+def _candidates(precisions: list[str], layouts: list[str]) -> Iterable[tuple[str, str]]:
+    # bf16 in the plain layout never won on any machine we tried, so it is timed only where the recipe leaves nothing else.
+    pairs = [(precision, layout) for precision in precisions for layout in layouts]
+    return [pair for pair in pairs if pair != ("bf16", "nchw")] or pairs
+
+
+def _seconds_a_step(model: nn.Module, precision: str, layout: str, shape: tuple[int, ...], classes: int) -> float:
+    x = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(shape[0]) % classes
+    model.train()
+    if layout == "channels_last":
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        x = x.contiguous(memory_format=torch.channels_last)
+
+    def step() -> None:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+            loss = functional.cross_entropy(model(x).float(), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        model.zero_grad(set_to_none=True)
+
+    return _best_of(step)
+
+
+def inference_choice(candidates: dict[str, Callable[[np.ndarray], object]], images: np.ndarray) -> tuple[str, str]:
+    """The fastest of several ways to run the same images, and the reason with its figures."""
+    rates = {name: len(images) / _best_of(lambda run=run: run(images)) for name, run in candidates.items()}  # type: ignore[misc]
+    best = max(rates, key=lambda name: rates[name])
+    return best, "measured images/s of the frozen part: " + ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
+
+
+def _best_of(action: Callable[[], object], *, times: int = 2) -> float:
+    action()  # warm-up: kernels are chosen and memory is laid out
+    taken = []
+    for _ in range(times):
+        began = time.perf_counter()
+        action()
+        taken.append(time.perf_counter() - began)
+    return min(taken)

@@ -1,0 +1,90 @@
+"""Intervals: how far a score could lie from the truth, given how few images it was taken on."""
+
+import math
+from collections.abc import Callable
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+RESAMPLES = 1000
+# Resampled counts are made in blocks of about this many numbers, 16 MB, however many images there are.
+BLOCK = 1 << 21
+
+
+def wilson(successes: float, n: float, level: float = 0.95) -> tuple[float, float]:
+    """The score interval of a proportion, within 0..1 (Wilson 1927); (0, 1) where there are no trials.
+
+    Unlike the textbook's plus and minus it stays honest near 0 and 1 and with few trials.
+
+    >>> low, high = wilson(10, 10)
+    >>> round(low, 3), high
+    (0.722, 1.0)
+    """
+    assert 0 <= successes <= n, (successes, n)
+    if n == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    share, weight = successes / n, z * z / n
+    centre = (share + weight / 2) / (1 + weight)
+    half = z / (1 + weight) * math.sqrt(share * (1 - share) / n + weight / (4 * n))
+    # At the ends the formula gives 0 and 1 exactly; rounding must not leave the estimate outside its own interval.
+    low = 0.0 if successes == 0 else min(share, max(0.0, centre - half))
+    high = 1.0 if successes == n else max(share, min(1.0, centre + half))
+    return low, high
+
+
+def wilson_f1(hits: int, misses: int, level: float = 0.95) -> tuple[float, float]:
+    """The interval of an F1 score of `hits` true positives and `misses` false positives and negatives together.
+
+    Of the images that concern a class, the share of hits is a proportion, F* = tp / (tp + fp + fn), and F1, which is
+    2 F* / (1 + F*), rises with it (Hand, Christen and Kirielle 2021): so Wilson's limits of F* carry over to F1.
+    """
+    low, high = wilson(hits, hits + misses, level)
+    return 2 * low / (1 + low), 2 * high / (1 + high)
+
+
+def resampled(
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    n: int,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """The bootstrap (Efron 1979): S statistics of data sets drawn with replacement from n images, (resamples, S).
+
+    `statistic` takes counts_BN, how often each of the n images was drawn into each of B data sets, and returns values
+    of shape (B, S). Counts are all that a mean, a confusion matrix or a calibration bin needs: no image is copied.
+    Equal seeds draw equal data sets.
+    """
+    assert min(n, resamples) > 0, (n, resamples)
+    generator = np.random.default_rng(seed)
+    block = min(resamples, max(1, BLOCK // n))
+    parts = []
+    for start in range(0, resamples, block):
+        drawn_BN = generator.integers(0, n, size=(min(block, resamples - start), n))
+        # One count for the whole block: each data set has a range of numbers of its own.
+        drawn_BN += n * np.arange(len(drawn_BN))[:, None]
+        counts_BN = np.bincount(drawn_BN.ravel(), minlength=drawn_BN.size).reshape(drawn_BN.shape)
+        parts.append(statistic(counts_BN.astype(np.float64)))
+    return np.concatenate(parts)
+
+
+def percentiles(draws_RS: NDArray[np.float64], level: float = 0.95) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The central `level` of each statistic's draws: two arrays of shape (S,)."""
+    tail = (1 - level) / 2
+    low_S, high_S = np.quantile(draws_RS, [tail, 1 - tail], axis=0)
+    return low_S, high_S
+
+
+def bootstrap(
+    statistic: Callable[[NDArray[Any]], NDArray[np.float64]],
+    n: int,
+    *,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Percentile intervals of S statistics, two arrays of shape (S,); see `resampled` for the statistic."""
+    return percentiles(resampled(statistic, n, resamples=resamples, seed=seed), level)

@@ -1,0 +1,186 @@
+"""The plan: from facts about the images and the machine to a recipe, with the reason for every choice.
+
+Two of the tutorials that this project comes from give tables by data-set size, and their bands disagree. One goes by approach:
+transfer below 1,000 images, fine-tuning of the last layers to 10,000, transfer or from scratch to 100,000. The other calls all
+below 10,000 small and gives batch size, rate, epochs, decay and dropout. We take the second one's bands for its numbers (`BANDS`)
+and one boundary for the approach (`FEW`), because below it a head on stored features is trained in seconds, is as accurate as
+fine-tuning, and can be cross-validated.
+"""
+
+import re
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from sortal.events import Decision
+from sortal.manifest import Manifest
+from sortal.recipe import Recipe, parse, presets
+
+FEW = 2_000
+"""Training images below which the network stays frozen and the score is cross-validated."""
+SMALL_SIDE = 64
+"""Pixels of the median image's longer side up to which images are small enough to train on from scratch."""
+CROSS_VALIDATION_FOLDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a plan may know about where it runs."""
+
+    cores: int
+    accelerator: str
+    """'cuda', or '' for none."""
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """The tutorials' numbers for data sets below `images` training images."""
+
+    images: float
+    batch_size: int
+    weight_decay: float
+    dropout: float
+
+
+BANDS = (Band(10_000, 32, 1e-3, 0.5), Band(100_000, 64, 1e-4, 0.3), Band(float("inf"), 128, 1e-4, 0.2))
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the plan looks at."""
+
+    training_images: int
+    classes: tuple[str, ...]
+    smallest_class: int
+    largest_class: int
+    side: float
+    """Pixels: the median over images of the longer side."""
+    grey: bool
+    given_splits: tuple[str, ...]
+
+
+def facts(manifest: Manifest) -> Facts:
+    """The facts of a manifest; every image that the user did not put into another split counts as a training image."""
+    used = manifest.used
+    training = [split in (None, "train") for split in used.column("split")]
+    sides = [max(width, height) for width, height in zip(used.column("width"), used.column("height"), strict=True)]
+    counts = [count for count in manifest.counts().values() if count]
+    return Facts(
+        training_images=sum(training),
+        classes=manifest.classes,
+        smallest_class=min(counts),
+        largest_class=max(counts),
+        side=median(sides),
+        grey="grey" in used.table.column_names and all(used.column("grey")),
+        given_splits=manifest.given_splits,
+    )
+
+
+def plan(found: Facts, machine: Machine) -> tuple[Recipe, list[Decision]]:
+    """The recipe for these images on this machine, and why."""
+    small = found.side <= SMALL_SIDE
+    few = found.training_images < FEW
+    if small and not few:
+        values, why = _from_scratch(found)
+    elif few:
+        values, why = _frozen(found)
+    else:
+        values, why = _staged(found, machine)
+    values, flip_why = _mirrored(values, found)
+    recipe = parse(values, place="the planned recipe")
+    return recipe, [*why, *flip_why, *_splits(recipe, found)]
+
+
+def _frozen(found: Facts) -> tuple[dict[str, Any], list[Decision]]:
+    recipe = presets.photos()
+    values = recipe.model_dump(mode="json")
+    values["split"] = {"folds": min(CROSS_VALIDATION_FOLDS, max(2, found.smallest_class))}
+    count = found.training_images
+    return values, [
+        Decision(
+            "strategy",
+            "features",
+            f"{count:,} training images are few (below {FEW:,}): the pretrained network stays frozen",
+        ),
+        Decision(
+            "augment.views",
+            str(recipe.augment.views),
+            "several augmented views of each image are computed once and kept",
+        ),
+        Decision("head.kind", recipe.head.kind, "the more weights are trained, the more few images are learnt by heart"),
+        Decision("best.monitor", "last", "with so few images an epoch chosen on held-out ones would be luck; none is"),
+    ]
+
+
+def _from_scratch(found: Facts) -> tuple[dict[str, Any], list[Decision]]:
+    recipe = presets.small_images()
+    size = max(16, min(SMALL_SIDE, round(found.side)))
+    values = recipe.model_dump(mode="json") | {"image_size": size, "resize": size, "channels": 1 if found.grey else 3}
+    return values, [
+        Decision(
+            "strategy",
+            "scratch",
+            f"{found.training_images:,} images of about {found.side:.0f} pixels: a compact network of their own size learns "
+            "faster than a large one that wants 224",
+        ),
+        Decision("image_size", str(size), "the median of the images' longer sides"),
+        Decision("channels", str(values["channels"]), "all images are grey" if found.grey else "some images are in colour"),
+    ]
+
+
+def _staged(found: Facts, machine: Machine) -> tuple[dict[str, Any], list[Decision]]:
+    band = next(band for band in BANDS if found.training_images < band.images)
+    values = presets.photos_finetune().model_dump(mode="json")
+    values["batch_size"] = band.batch_size
+    values["optimizer"]["weight_decay"] = band.weight_decay
+    values["head"]["dropout"] = band.dropout
+    if not machine.accelerator:
+        values["epochs"] = max(3, values["epochs"] // 2)
+    where = machine.accelerator or f"{machine.cores} cores and no accelerator"
+    return values, [
+        Decision(
+            "strategy",
+            "staged",
+            f"{found.training_images:,} training images are enough to adapt the pretrained network: its head first, then all of "
+            "it, earlier layers slower",
+        ),
+        Decision("batch_size", str(band.batch_size), f"the tutorials' band for {found.training_images:,} images"),
+        Decision("optimizer.weight_decay", f"{band.weight_decay:g}", "the same band"),
+        Decision("head.dropout", f"{band.dropout:g}", "the same band"),
+        Decision(
+            "epochs",
+            str(values["epochs"]),
+            f"for {where}; the tutorials' 50 are for heads and rates that start from nothing",
+        ),
+    ]
+
+
+def _mirrored(values: dict[str, Any], found: Facts) -> tuple[dict[str, Any], list[Decision]]:
+    """Whether a mirrored image keeps its class: it does for things, it does not for digits, letters and sides."""
+    sided = [
+        name for name in found.classes if re.fullmatch(r"[0-9]+|[A-Za-z]|.*\b(left|right)\b.*", name.replace("_", " "), re.I)
+    ]
+    if sided:
+        values["augment"]["flip"] = 0.0
+        reason = f"classes such as {sided[0]!r} may change when mirrored; set augment.flip=0.5 if they do not"
+    else:
+        reason = "assumed that a mirrored image keeps its class; set augment.flip=0 if it does not"
+    return values, [Decision("augment.flip", f"{values['augment']['flip']:g}", reason)]
+
+
+def _splits(recipe: Recipe, found: Facts) -> list[Decision]:
+    why = [Decision("split", f"{name} as given", "your splits are respected") for name in found.given_splits if name != "train"]
+    if recipe.split.folds:
+        why.append(
+            Decision(
+                "split.folds",
+                str(recipe.split.folds),
+                "every training image is judged by a model that never saw it: a narrower interval than a small test split gives",
+            )
+        )
+    for name, share in (("val", recipe.split.val), ("test", recipe.split.test)):
+        if share and name not in found.given_splits:
+            use = "for calibration and curves" if name == "val" else "held back, shown once at the end"
+            why.append(Decision(f"split.{name}", f"{share:g}", use))
+    return why

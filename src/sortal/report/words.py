@@ -1,0 +1,99 @@
+"""Words: the sentences in which a report says what was found, on what it was found, and what was chosen on it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+HEADLINE_ORDER = ("cross_validation", "test", "val", "train")
+"""The first of these splits that was scored gives the headline; see `basis` for what each is worth."""
+
+NAMES = {"cross_validation": "cross-validation", "test": "test", "val": "validation", "train": "training"}
+
+CHOICES = {
+    "epoch": "the epoch to ship",
+    "stop": "when to stop",
+    "recipe": "the recipe",
+    "temperature": "the temperature of the probabilities",
+}
+"""What can have been chosen on a split. All but the temperature, which leaves the order of the classes alone, flatter
+accuracy.
+"""
+
+
+def percent(share: float, images: int) -> str:
+    """A share as a percentage with as many decimals as so many images can tell apart; only 1 itself becomes '100.0%'.
+
+    >>> percent(0.9512, 245), percent(0.94018, 10_000), percent(0.9999, 10_000), percent(0.99999, 100_000)
+    ('95.1%', '94.02%', '99.99%', '99.999%')
+    """
+    digits = 1 if images < 2000 else 2
+    while share < 1 and round(100 * share, digits) >= 100 and digits < 9:
+        digits += 1
+    return f"{100 * share:.{digits}f}%"
+
+
+def split_name(split: str) -> str:
+    """A split as a person says it: 'validation' for 'val'; names of others stay."""
+    return NAMES.get(split, split)
+
+
+def headline_split(splits: Sequence[str]) -> str:
+    """Which of the scored splits gives the headline; a split of another name only where there is none of ours."""
+    return next((split for split in HEADLINE_ORDER if split in splits), splits[0])
+
+
+def answer(split: str, metrics: Mapping[str, Any]) -> str:
+    """The first sentence: the accuracy and its interval."""
+    images = metrics["images"]
+    low, high = (percent(limit, images) for limit in metrics["accuracy_interval"])
+    which = "its own training images" if split == "train" else "images it was not trained on"
+    return (
+        f"{percent(metrics['accuracy'], images)} of {which} are sorted correctly; the 95% interval runs from {low} to {high}."
+    )
+
+
+def basis(split: str, images: int, *, chosen: Sequence[str], folds: int | None = None) -> str:
+    """The second sentence: on what data the score was taken and what was chosen on it (keys of `CHOICES`)."""
+    what = f"{images:,} {split_name(split)} image{'s' if images != 1 else ''}"
+    if split == "cross_validation":
+        how = f"{folds}-fold cross-validation" if folds else "cross-validation"
+        taken = (
+            f"Taken on {images:,} training images in {how}: each was judged by a model that never saw it, with every choice "
+            "made inside the folds, and the model that is shipped was then trained on all of them"
+        )
+    elif split == "train":
+        taken = (
+            f"Taken on {what}, since nothing was held back: this says how well they were learnt, not how new images will fare"
+        )
+    elif split == "val":
+        taken = f"Taken on {what}, since there is no test split"
+    elif split == "test":
+        taken = f"Taken on {what}"
+    else:
+        taken = f"Taken on {images:,} images of the split {split!r}"
+    if chosen:
+        named = _listed([CHOICES[key] for key in chosen])
+        flatters = any(key != "temperature" for key in chosen) and split != "train"
+        expect = ", so expect a little less on new images" if flatters else ", which does not change this score"
+        was = "was" if len(chosen) == 1 else "were"
+        return f"{taken}; {named} {was} chosen on them{expect if split != 'train' else ''}."
+    if split in ("cross_validation", "train"):
+        return f"{taken}."
+    return f"{taken}; nothing was chosen on them."
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them.
+
+    >>> duration(0.42), duration(8.31), duration(75), duration(7322)
+    ('0.4 s', '8.3 s', '1 min 15 s', '2 h 2 min')
+    """
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _listed(items: Sequence[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

@@ -1,0 +1,158 @@
+"""The loop: one page that trains every model of every engine, keeps the best and the last, and can be killed at any moment."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sortal.engines.protocol import Session
+from sortal.events import CheckpointSaved, EpochDone, Observer, Progress, ignore
+from sortal.recipe import Recipe
+from sortal.train import checkpoint
+from sortal.train.schedule import multiplier
+
+# Within an epoch a checkpoint is due after this many seconds: what a kill can cost.
+SECONDS_WITHIN_EPOCH = 30.0
+# At the end of an epoch it is due unless the last one is younger: a head's epoch takes milliseconds, a write tens of them.
+SECONDS_BETWEEN_EPOCHS = 2.0
+SECONDS_BETWEEN_EVENTS = 0.1
+
+Scores = Callable[[NDArray[np.float32]], Mapping[str, float]]
+"""From the logits of the validation split to named scores: 'accuracy' and 'log_loss' at least."""
+
+
+@dataclass
+class Loop:
+    """Where the training is, besides the session's own state; all of it goes into a checkpoint."""
+
+    epoch: int = 0
+    step: int = 0  # within the epoch
+    losses: float = 0.0  # sum over the images of this epoch so far
+    images: int = 0
+    seconds: float = 0.0  # spent training, over all attempts
+    stale: int = 0  # epochs since stop.monitor was at its best
+    stop_score: float | None = None
+    best_score: float | None = None
+    best_epoch: int | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What came of it: the weights to ship, the epoch they are from (counted from 1), and the course of the training."""
+
+    weights: Mapping[str, NDArray[Any]]
+    epoch: int
+    history: list[dict[str, Any]]
+    steps: int
+    """Steps taken in this process: 0 where everything was found in a checkpoint."""
+    images: int
+    seconds: float
+
+
+def fit(
+    session: Session,
+    recipe: Recipe,
+    *,
+    scores: Scores | None = None,
+    save_to: Path | None = None,
+    observe: Observer = ignore,
+) -> Fitted:
+    """Train to the end of the recipe and return the weights to ship.
+
+    `scores` judges the logits of the split 'val' after each epoch; without it nothing is evaluated. With `save_to`, checkpoints
+    go there and an existing one is continued: the result has the same bytes as if nothing had interrupted it.
+    """
+    loop, best = Loop(), dict[str, NDArray[Any]]()
+    if save_to and save_to.exists():
+        state, best, saved = checkpoint.read(save_to)
+        session.restore(state)
+        loop = Loop(**saved)
+    steps_done = images_done = 0
+    started = last_save = last_event = time.monotonic()
+
+    def save() -> None:
+        nonlocal last_save, started
+        if save_to:
+            now = time.monotonic()
+            loop.seconds += now - started
+            started = now
+            checkpoint.write(save_to, session.state(), best, asdict(loop))
+            observe(CheckpointSaved(str(save_to), loop.epoch, loop.step))
+            last_save = time.monotonic()
+
+    finished = loop.epoch >= recipe.epochs or _stopped(recipe, loop)
+    while not finished:
+        began, pending = time.monotonic(), list[tuple[Any, int]]()
+
+        def settle(pending: list[tuple[Any, int]]) -> None:
+            # Losses are read back from the device only here: each read waits for all work that is under way.
+            for loss, count in pending:
+                loop.losses += float(loss) * count
+                loop.images += count
+            pending.clear()
+
+        rate = 0.0
+        for batch in session.batches(loop.epoch, start=loop.step):
+            progress = batch.step / (recipe.epochs * session.steps)
+            rate = multiplier(recipe.schedule, progress)
+            pending.append((session.train_step(batch, rate, progress), len(batch.rows_B)))
+            loop.step += 1
+            steps_done += 1
+            images_done += len(batch.rows_B)
+            now = time.monotonic()
+            if now - last_event > SECONDS_BETWEEN_EVENTS:
+                last_event = now
+                observe(Progress("train", loop.epoch * session.steps + loop.step, recipe.epochs * session.steps, "steps"))
+            if now - last_save > SECONDS_WITHIN_EPOCH and loop.step < session.steps:
+                settle(pending)
+                save()
+        settle(pending)
+
+        found = dict(scores(session.predict("val"))) if scores else {}
+        row = {
+            "epoch": loop.epoch + 1,
+            "loss": loop.losses / max(1, loop.images),
+            "rate": recipe.learning_rate * rate,
+            **found,
+        }
+        loop.history.append(row)
+        if _better(recipe.best.monitor, found, loop.best_score):
+            loop.best_score, loop.best_epoch = found[recipe.best.monitor], loop.epoch + 1
+            best = dict(session.weights())
+        if _better(recipe.stop.monitor, found, loop.stop_score):
+            loop.stop_score, loop.stale = found[recipe.stop.monitor], 0
+        else:
+            loop.stale += 1
+        observe(
+            EpochDone(loop.epoch + 1, recipe.epochs, row["loss"], row["rate"], loop.images, time.monotonic() - began, found)
+        )
+        loop.epoch, loop.step, loop.losses, loop.images = loop.epoch + 1, 0, 0.0, 0
+        finished = loop.epoch >= recipe.epochs or _stopped(recipe, loop)
+        if finished or time.monotonic() - last_save > SECONDS_BETWEEN_EPOCHS:
+            save()
+
+    return Fitted(
+        weights=best if loop.best_epoch else session.weights(),
+        epoch=loop.best_epoch or loop.epoch,
+        history=loop.history,
+        steps=steps_done,
+        images=images_done,
+        seconds=loop.seconds + (time.monotonic() - started),
+    )
+
+
+def _stopped(recipe: Recipe, loop: Loop) -> bool:
+    return 0 < recipe.stop.patience <= loop.stale
+
+
+def _better(monitor: str, found: Mapping[str, float], so_far: float | None) -> bool:
+    if monitor not in found:
+        return False
+    if so_far is None:
+        return True
+    return found[monitor] < so_far if monitor == "log_loss" else found[monitor] > so_far

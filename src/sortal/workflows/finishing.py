@@ -1,0 +1,285 @@
+"""Finish: from trained weights to a calibrated, proved bundle, its scores and its report."""
+
+import json
+import platform
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import sortal
+from sortal import bundle as bundles
+from sortal import files
+from sortal.data.samples import Samples
+from sortal.engines.onnx import OnnxGraph
+from sortal.engines.protocol import Assembled, Engine
+from sortal.errors import DataError, ParityError
+from sortal.evaluate.calibration import fit_temperature, softmax, with_temperature
+from sortal.evaluate.scores import score
+from sortal.events import Decision, Observer
+from sortal.manifest import Manifest
+from sortal.predictions import Predictions, concatenate
+from sortal.preprocess import Preprocess, network_pixels
+from sortal.recipe import Recipe
+from sortal.report.model import build
+from sortal.run import Run
+from sortal.train.fit import Fitted
+from sortal.workflows.reporting import write_page
+
+PARITY_TOLERANCE = 1e-3
+"""Largest difference between a probability of the graph and of the framework, both in float32."""
+PARITY_PIXELS = 32 * 224 * 224
+ROWS_AT_ONCE = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What training leaves behind."""
+
+    engine: Engine
+    recipe: Recipe
+    decisions: list[Decision]
+    manifest: Manifest
+    preprocess: Preprocess
+    samples: Samples
+    folds_N: NDArray[np.int64]
+    fitted: Fitted
+    held_out_NK: NDArray[np.float32] | None
+    """Out-of-fold logits; None without cross-validation."""
+    decoded: int
+    features_computed: int
+
+
+def finish(
+    run: Run, learned: Learned, *, command: str, started: float, seconds: dict[str, float], observe: Observer
+) -> dict[str, Any]:
+    """Write bundle, predictions, report and result, in this order; returns the result that `train --json` prints.
+
+    `command` is what to type to get the same again, `started` when this process began (monotonic), `seconds` what it spent so far.
+    """
+    began = time.monotonic()
+    recipe, preprocess, samples = learned.recipe, learned.preprocess, learned.samples
+    assembled = learned.engine.assemble(recipe, preprocess, len(samples.classes), learned.fitted.weights)
+    temperature, calibrated_on = _temperature(learned, assembled)
+    decisions = [*learned.decisions, Decision("temperature", f"{temperature:.3f}", f"fitted on {calibrated_on}")]
+    observe(decisions[-1])
+    graph = assembled.onnx(temperature=temperature, metadata=_metadata(learned, temperature))
+    runner = OnnxGraph(graph, threads=recipe.threads)
+    parity = _parity(assembled, runner, temperature, learned)
+    predictions, before = _predictions(learned, runner, temperature)
+    scores = score(predictions, before=before, images=learned.manifest.counts())
+    about = {
+        "task": "multi-class",
+        "classes": list(samples.classes),
+        "preprocess": preprocess.to_dict(),
+        "temperature": temperature,
+        "recipe": recipe.model_dump(mode="json"),
+        "metrics": dict(scores.metrics),
+        "parity": parity,
+        "provenance": _provenance(learned, calibrated_on),
+    }
+    bundles.write(run.bundle, graph=graph, weights=_weights(assembled), about=about)
+    predictions.save(run.predictions)
+    fitted = learned.fitted
+    result = {
+        "run": str(run.path),
+        "recipe": recipe.model_dump(mode="json"),
+        "reasons": [{"key": each.key, "value": each.value, "reason": each.reason} for each in decisions],
+        "splits": learned.manifest.split_counts(),
+        "excluded": excluded(learned.manifest),
+        "metrics": dict(scores.metrics),
+        "work": {
+            "decoded": learned.decoded,
+            "features_computed": learned.features_computed,
+            "steps": fitted.steps,
+            "images_per_second": round(fitted.images / fitted.seconds, 1) if fitted.steps else None,
+        },
+    }
+
+    def taken() -> dict[str, float]:
+        now = time.monotonic()
+        return {key: round(value, 3) for key, value in {"total": now - started, **seconds, "finish": now - began}.items()}
+
+    report = build(
+        name=run.path.resolve().name,
+        created=about["provenance"]["created"],
+        scores=scores,
+        predictions=predictions,
+        chosen=_chosen(learned),
+        manifest=learned.manifest,
+        recipe=recipe,
+        decisions=decisions,
+        history=fitted.history,
+        epoch=fitted.epoch,
+        seconds=taken(),
+        work=result["work"],
+        files={"model": "bundle/model.onnx", "weights": "bundle/weights.safetensors", "predictions": "predictions.parquet"},
+        command=command,
+        versions=about["provenance"]["versions"],
+    )
+    report.save(run.report_json)
+    write_page(run, report, recipe, preprocess, samples, learned.manifest.used)
+    result["seconds"] = taken()
+    files.write_text(run.result, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    return result
+
+
+def _chosen(learned: Learned) -> dict[str, list[str]]:
+    """What was chosen on which split."""
+    recipe = learned.recipe
+    on_val = [] if learned.held_out_NK is not None else ["temperature"]
+    if recipe.best.monitor != "last":
+        on_val.append("epoch")
+    if recipe.stop.patience:
+        on_val.append("stop")
+    return {"val": on_val}
+
+
+def excluded(manifest: Manifest) -> list[dict[str, str]]:
+    """The contract's list of images that were set aside."""
+    rows = manifest.excluded
+    return [{"source": source, "reason": reason} for source, reason in zip(rows.sources, rows.column("exclusion"), strict=True)]
+
+
+def _temperature(learned: Learned, assembled: Assembled) -> tuple[float, str]:
+    """The temperature that the bundle gets, and the data that it was fitted on."""
+    samples = learned.samples
+    if learned.held_out_NK is not None:
+        rows = np.flatnonzero(learned.folds_N >= 0)
+        return fit_temperature(
+            learned.held_out_NK[rows], samples.labels_N[rows]
+        ), "out-of-fold predictions of the training images"
+    if "val" in samples.splits:
+        rows = samples.splits["val"]
+        runner = OnnxGraph(assembled.onnx(temperature=1.0, metadata={}), threads=learned.recipe.threads)
+        return fit_temperature(_as_logits(_run(learned, runner, rows)), samples.labels_N[rows]), "the validation split"
+    return 1.0, "nothing: there is no validation split, so probabilities are not calibrated"
+
+
+def _run(learned: Learned, runner: OnnxGraph, rows_M: NDArray[np.int64]) -> NDArray[np.float32]:
+    """A graph's probabilities for rows of the samples, shape (M, K)."""
+    parts = [
+        runner(network_pixels(learned.samples.pixels.read(rows_M[start : start + ROWS_AT_ONCE]), learned.preprocess))
+        for start in range(0, len(rows_M), ROWS_AT_ONCE)
+    ]
+    return np.concatenate(parts)
+
+
+def _as_logits(probs_NK: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Logits that have these probabilities; a softmax does not tell logits apart that differ by a constant."""
+    return np.log(np.maximum(probs_NK.astype(np.float64), 1e-30))
+
+
+def _predictions(learned: Learned, runner: OnnxGraph, temperature: float) -> tuple[Predictions, Predictions]:
+    """What the bundle's own graph says of validation and test images, after the out-of-fold predictions if there are any;
+    then the same before calibration.
+    """
+    samples = learned.samples
+    parts, before = [], []
+    if learned.held_out_NK is not None:
+        rows = np.flatnonzero(learned.folds_N >= 0)
+        parts.append(_as_predictions(learned, rows, _out_of_fold_probabilities(learned, rows), "cross_validation"))
+        before.append(_as_predictions(learned, rows, softmax(learned.held_out_NK[rows]), "cross_validation"))
+    for name in ("val", "test"):
+        if name in samples.splits:
+            rows = samples.splits[name]
+            probs_MK = _run(learned, runner, rows)
+            parts.append(_as_predictions(learned, rows, probs_MK, name))
+            before.append(_as_predictions(learned, rows, softmax(_as_logits(probs_MK) * temperature), name))
+    if not parts:
+        raise DataError(
+            "nothing is held out: no validation split, no test split and no cross-validation, so nothing can be measured",
+            hint="set split.val=0.2, or split.folds=5 with strategy 'features', or give a val/ folder",
+        )
+    return concatenate(parts), concatenate(before)
+
+
+def _out_of_fold_probabilities(learned: Learned, rows_M: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Out-of-fold probabilities, each fold calibrated by a temperature that was fitted on the other folds."""
+    assert learned.held_out_NK is not None
+    logits_MK, folds_M = learned.held_out_NK[rows_M], learned.folds_N[rows_M]
+    labels_M = learned.samples.labels_N[rows_M]
+    probs_MK = np.empty_like(logits_MK)
+    for fold in np.unique(folds_M):
+        held = folds_M == fold
+        probs_MK[held] = with_temperature(logits_MK[held], fit_temperature(logits_MK[~held], labels_M[~held]))
+    return probs_MK
+
+
+def _as_predictions(
+    learned: Learned, rows_M: NDArray[np.int64], probs_MK: NDArray[np.floating[Any]], split: str
+) -> Predictions:
+    sources = learned.manifest.used.sources
+    return Predictions(
+        sources=tuple(sources[row] for row in rows_M),
+        classes=learned.samples.classes,
+        probs_NK=probs_MK.astype(np.float32),
+        labels_N=learned.samples.labels_N[rows_M],
+        splits_N=(split,) * len(rows_M),
+    )
+
+
+def _parity(assembled: Assembled, runner: OnnxGraph, temperature: float, learned: Learned) -> dict[str, Any]:
+    """Compare graph and framework on the same images; raises `ParityError` beyond the tolerance."""
+    samples, preprocess = learned.samples, learned.preprocess
+    rows = samples.splits.get("val", samples.splits["train"])
+    count = max(8, min(256, PARITY_PIXELS // preprocess.size**2))
+    rows = rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(np.int64)]
+    images = network_pixels(samples.pixels.read(rows), preprocess)
+    return compare(runner(images), assembled.probabilities(images, temperature=temperature))
+
+
+def compare(probs_NK: NDArray[np.float32], reference_NK: NDArray[np.float32]) -> dict[str, Any]:
+    """Largest difference and flipped labels between two ways to compute the same; raises `ParityError` beyond the tolerance.
+
+    A label counts as flipped only where the reference's first two classes are further apart than the tolerance.
+    """
+    difference = float(np.abs(probs_NK - reference_NK).max())
+    first_two = np.sort(reference_NK, axis=1)[:, -2:]
+    clear = first_two[:, 1] - first_two[:, 0] > PARITY_TOLERANCE
+    flips = int((clear & (probs_NK.argmax(axis=1) != reference_NK.argmax(axis=1))).sum())
+    if not difference <= PARITY_TOLERANCE or flips:  # a NaN fails too
+        raise ParityError(
+            f"the exported graph differs from the model: probabilities by up to {difference:.2g} "
+            f"(allowed {PARITY_TOLERANCE:g}), {flips} of {len(probs_NK)} labels",
+            hint="no bundle was written; another `model` may export better, and the checkpoint is kept",
+        )
+    return {"max_difference": difference, "flips": flips, "images": len(probs_NK), "tolerance": PARITY_TOLERANCE}
+
+
+def _metadata(learned: Learned, temperature: float) -> dict[str, str]:
+    """What the graph says about itself, so that the file alone is enough to use it."""
+    return {
+        "producer": f"sortal {sortal.__version__}",
+        "classes": json.dumps(list(learned.samples.classes), ensure_ascii=False),
+        "preprocess": json.dumps(learned.preprocess.to_dict()),
+        "temperature": repr(temperature),
+    }
+
+
+def _provenance(learned: Learned, calibrated_on: str) -> dict[str, Any]:
+    import hashlib
+
+    contents = "".join(sorted(learned.manifest.used.column("content")))
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "sortal": sortal.__version__,
+        "python": platform.python_version(),
+        "machine": learned.engine.machine().name,
+        "versions": {name: version(name) for name in ("numpy", "pillow", "onnxruntime", learned.recipe.engine)},
+        "images_sha256": hashlib.sha256(contents.encode()).hexdigest(),
+        "splits": learned.manifest.split_counts(),
+        "epoch": learned.fitted.epoch,
+        "calibrated_on": calibrated_on,
+    }
+
+
+def _weights(assembled: Assembled) -> bytes:
+    from safetensors.numpy import save
+
+    data: bytes = save({name: np.asarray(array, order="C") for name, array in assembled.tensors().items()})
+    return data

@@ -1,0 +1,76 @@
+"""Evaluate: scores of a run, of anyone's predictions, or of a model on data it has never seen."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sortal.bundle import Bundle
+from sortal.data.pixels import StoredPixels
+from sortal.data.store import Cache
+from sortal.engines.onnx import predictor
+from sortal.errors import DataError
+from sortal.evaluate.calibration import softmax
+from sortal.evaluate.scores import Scores, score
+from sortal.events import Observer, Progress, ignore
+from sortal.manifest import Manifest
+from sortal.predictions import Predictions
+from sortal.preprocess import network_pixels
+from sortal.run import Run, find_bundle
+from sortal.workflows.checking import scan
+
+ROWS_AT_ONCE = 256
+
+
+def evaluate(target: str | Path, data: str | Path | None = None, *, observe: Observer = ignore) -> Scores:
+    """Scores of a run's own splits, of a file of predictions, or, with `data`, of a run's model on other labelled images.
+
+    Raises `DataError` where there is nothing to score or the data's classes are not the model's.
+    """
+    path = Path(target)
+    if data is not None:
+        return _on_new_data(path, data, observe)
+    if path.is_file():
+        return score(Predictions.load(path))
+    run = Run(path)
+    if not run.report_json.exists():
+        find_bundle(path)  # says what is wrong, unless it is a bundle, which has no images of its own
+        raise DataError(f"{path} is a bundle, which holds no images", hint=f"sortal evaluate {path} DATA")
+    return _of_report(json.loads(run.report_json.read_text()))
+
+
+def _of_report(report: dict[str, Any]) -> Scores:
+    keys = ("metrics", "per_class", "confusion", "reliability")
+    return Scores(tuple(report["classes"]), **{key: report[key] for key in keys})
+
+
+def _on_new_data(target: Path, data: str | Path, observe: Observer) -> Scores:
+    bundle = Bundle.load(find_bundle(target))
+    manifest = _with_classes(scan(data, max_pixels=bundle.preprocess.max_pixels, observe=observe), bundle.classes)
+    used = manifest.used
+    pixels = StoredPixels(used, bundle.preprocess, Cache.default())
+    pixels.fill(observe)
+    graph = predictor(bundle)
+    parts = []
+    for start in range(0, len(used), ROWS_AT_ONCE):
+        rows = np.arange(start, min(start + ROWS_AT_ONCE, len(used)))
+        parts.append(graph(network_pixels(pixels.read(rows), bundle.preprocess)))
+        observe(Progress("evaluate", int(rows[-1]) + 1, len(used)))
+    probs_NK = np.concatenate(parts)
+    splits = tuple(split or "data" for split in used.column("split"))
+    predictions = Predictions(tuple(used.sources), bundle.classes, probs_NK, used.labels_N, splits)
+    uncalibrated = softmax(np.log(np.maximum(probs_NK.astype(np.float64), 1e-30)) * bundle.temperature)
+    before = Predictions(predictions.sources, bundle.classes, uncalibrated.astype(np.float32), used.labels_N, splits)
+    return score(predictions, before=before, images=manifest.counts())
+
+
+def _with_classes(manifest: Manifest, classes: tuple[str, ...]) -> Manifest:
+    """The manifest with the model's class indices; a class that the model does not know is an error."""
+    strange = [name for name in manifest.classes if name not in classes]
+    if strange:
+        raise DataError(
+            f"the model does not know {', '.join(map(repr, strange))}; its classes are {', '.join(map(repr, classes))}",
+            hint="name the folders as the model's classes, or leave those images out",
+        )
+    return Manifest(manifest.table, classes, manifest.root, manifest.given_splits)

@@ -1,0 +1,100 @@
+"""Reporting: the pictures that a report shows, and the page and figures that are made of it."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sortal import engines
+from sortal import recipe as recipes
+from sortal.bundle import Bundle
+from sortal.data.pixels import StoredPixels
+from sortal.data.samples import Samples
+from sortal.data.store import Cache
+from sortal.errors import DataError
+from sortal.events import Observer, ignore
+from sortal.files import write_text
+from sortal.manifest import Manifest
+from sortal.preprocess import Preprocess
+from sortal.recipe import Recipe
+from sortal.run import Run, find_bundle
+
+if TYPE_CHECKING:  # jinja2 and matplotlib are imported when a page or a figure is made
+    from sortal.report.model import Report
+
+MISTAKES_SHOWN = 24
+INPUTS_SHOWN = 16
+THUMBNAIL = 160
+"""Pixels: the longest side of a mistake's picture."""
+SMALLEST = 96
+"""Pixels: smaller pictures are enlarged, each pixel a square, so that a person sees what there is to see."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Where a report and its figures are."""
+
+    report: Path
+    figures: list[Path]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"report": str(self.report), "figures": [str(path) for path in self.figures]}
+
+
+def report(target: str | Path, *, observe: Observer = ignore) -> Written:
+    """Write a run's page anew, and its figures for papers (PNG and SVG); raises `DataError` for anything but a finished run."""
+    from sortal.predictions import Predictions
+    from sortal.report import model
+    from sortal.report.figures import write_figures
+
+    run = Run(Path(target))
+    if not run.report_json.exists():
+        find_bundle(run.path)  # says what is wrong, unless it is a bundle, which has no images of its own
+        raise DataError(f"{run.path} is a bundle, which has no report", hint="name the run that it came from")
+    found = model.load(run.report_json)
+    manifest = Manifest.load(run.manifest)
+    used = manifest.used
+    preprocess = Bundle.load(run.bundle).preprocess
+    recipe = recipes.read(run.recipe)
+    pixels = StoredPixels(used, preprocess, Cache.default(recipe.store.limit))
+    pixels.fill(observe)
+    training = np.flatnonzero(np.array(used.column("split")) == "train")
+    samples = Samples(used.classes, used.labels_N, used.keys_N, {"train": training}, pixels)
+    write_page(run, found, recipe, preprocess, samples, used)
+    return Written(run.report_html, write_figures(found, Predictions.load(run.predictions), run.figures))
+
+
+def write_page(run: Run, found: "Report", recipe: Recipe, preprocess: Preprocess, samples: Samples, used: Manifest) -> None:
+    """Write `report.html` with pictures of the most confident mistakes and of training inputs as the network saw them."""
+    from sortal.report.page import render
+
+    row_of = {source: row for row, source in enumerate(used.sources)}
+    shown = [mistake["source"] for mistake in found.mistakes[:MISTAKES_SHOWN]]
+    rows = np.array([row_of[source] for source in shown], dtype=np.int64)
+    stored = samples.pixels.read(rows) if len(rows) else []
+    thumbnails = {source: _picture(pixels) for source, pixels in zip(shown, stored, strict=True)}
+    training = samples.splits["train"]
+    chosen = training[np.linspace(0, len(training) - 1, min(INPUTS_SHOWN, len(training))).astype(np.int64)]
+    views = engines.load(recipe.engine).training_views(recipe, preprocess, samples, chosen)
+    captions = [samples.classes[samples.labels_N[row]] for row in chosen]
+    if recipe.augment.mixup or recipe.augment.cutmix:
+        captions = [f"{name} and another" for name in captions]
+    inputs = [(caption, _picture(view)) for caption, view in zip(captions, views, strict=True)]
+    write_text(run.report_html, render(found, thumbnails=thumbnails, inputs=inputs))
+
+
+def _picture(pixels_SSC: NDArray[np.uint8]) -> bytes:
+    """A JPEG of a photograph; a PNG of a small picture, enlarged without smoothing."""
+    image = Image.fromarray(pixels_SSC[:, :, 0] if pixels_SSC.shape[2] == 1 else pixels_SSC)
+    buffer = io.BytesIO()
+    if max(image.size) < SMALLEST:
+        factor = -(-SMALLEST // max(image.size))
+        image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST).save(buffer, "PNG")
+    else:
+        image.thumbnail((THUMBNAIL, THUMBNAIL))
+        image.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()

@@ -1,0 +1,358 @@
+"""Train: from a folder of labelled images to a finished run. Each step's result is kept, and found again by a resume."""
+
+import contextlib
+import hashlib
+import json
+import shlex
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import sortal
+from sortal import engines, files
+from sortal import recipe as recipes
+from sortal.data.pixels import StoredPixels
+from sortal.data.samples import Samples
+from sortal.data.split import assign_folds, assign_splits
+from sortal.data.store import Cache
+from sortal.engines.protocol import Engine
+from sortal.errors import BundleError, DataError, RunExists, SortalError
+from sortal.evaluate.calibration import softmax
+from sortal.evaluate.metrics import accuracy, log_loss
+from sortal.events import Decision, Event, Note, Observer, fanout, ignore
+from sortal.manifest import SPLITS, Manifest
+from sortal.plan import facts, plan
+from sortal.preprocess import Preprocess
+from sortal.recipe import Recipe, presets
+from sortal.run import Run
+from sortal.train.crossval import out_of_fold
+from sortal.train.features import stored_features
+from sortal.train.fit import Fitted, fit
+from sortal.workflows.checking import scan_counting
+from sortal.workflows.finishing import Learned, finish
+
+STATISTICS_IMAGES = 2_000  # enough to know a channel's mean to half a percent
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A finished run and what `train --json` prints of it."""
+
+    run: Run
+    result: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        return self.result
+
+
+def train(
+    data: str | Path | None = None,
+    *,
+    recipe: str | Path | Recipe | None = None,
+    settings: Sequence[str] = (),
+    out: str | Path | None = None,
+    resume: bool = False,
+    seed: int | None = None,
+    observe: Observer = ignore,
+) -> Trained:
+    """Train, measure, bundle and report; everything ends up in one run folder.
+
+    Args:
+        data: a folder, a zip or tar of one, a CSV, a Parquet file or a `manifest.parquet`. Not needed to resume.
+        recipe: a preset's name, a TOML file or a Recipe; None plans one from the images and the machine.
+        settings: changes to the recipe, such as 'epochs=5' or 'augment.flip=0'.
+        out: the run's folder; must be new or empty. None makes one under runs/.
+        resume: go on with the run in `out`; the result has the same bytes as if nothing had interrupted it.
+        seed: shorthand for the recipe's seed.
+        observe: told of all that happens.
+
+    Raises:
+        DataError, RecipeError, UnknownName, WeightsError: nothing was done.
+        RunExists: `out` holds something else; nothing was touched.
+        MachineFailed: what was finished is kept; `resume` goes on.
+    """
+    if seed is not None:
+        settings = [*settings, f"seed={seed}"]
+    started = time.monotonic()
+    run, asked = _begin(data, recipe=recipe, settings=settings, out=out, resume=resume)
+    with run.locked(), _nothing_left_of_mistakes(run):
+        if run.finished:
+            observe(Note(f"{run.path} is finished already; nothing was done"))
+            return Trained(run, json.loads(run.result.read_text()))
+        tell = fanout(observe, _log(run.events))
+        prepared = _prepare(run, asked, tell)
+        ready = time.monotonic()
+        learned = _learn(run, prepared, tell)
+        trained = time.monotonic()
+        seconds = {"prepare": ready - started, "train": trained - ready}
+        return Trained(run, finish(run, learned, command=_command(asked), started=started, seconds=seconds, observe=tell))
+
+
+def demo(*, out: str | Path | None = None, observe: Observer = ignore) -> Trained:
+    """Train on the embedded sample, 5,500 small pictures of clothes, end to end."""
+    from sortal.data.embedded import sample_path
+
+    return train(sample_path(), out=out, observe=observe)
+
+
+def _begin(
+    data: str | Path | None,
+    *,
+    recipe: str | Path | Recipe | None,
+    settings: Sequence[str],
+    out: str | Path | None,
+    resume: bool,
+) -> tuple[Run, dict[str, Any]]:
+    """The run's folder with what was asked for written down, before anything else is done."""
+    if resume:
+        if out is None:
+            raise DataError("--resume needs to know the run", hint="sortal train --resume --out RUN")
+        run = Run(Path(out))
+        if run.about.exists() or data is None:
+            asked = run.read_about()
+            if data is not None and asked["data"] != str(Path(data).resolve()):
+                raise RunExists(
+                    f"{out} is a run on {asked['data']}, not on {data}", hint="leave DATA out, or choose another --out"
+                )
+            return run, asked
+    if data is None:
+        raise DataError("which images?", hint="sortal train DATA, where DATA is a folder with one folder for each class")
+    if not Path(data).exists():
+        raise DataError(f"{data} does not exist", hint="name a folder, a zip or tar of one, a CSV or a Parquet file")
+    base = _named_recipe(recipe)
+    if base is not None:
+        base = recipes.override(base, settings)
+    else:
+        recipes.check_settings(settings)
+    asked = {
+        "data": str(Path(data).resolve()),
+        "recipe": None if base is None else base.model_dump(mode="json"),
+        "settings": [] if base is not None else list(settings),
+        "sortal": sortal.__version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    path = Path(out) if out is not None else _fresh_folder(Path(data))
+    return Run.create(path, asked), asked
+
+
+def _named_recipe(recipe: str | Path | Recipe | None) -> Recipe | None:
+    if recipe is None or isinstance(recipe, Recipe):
+        return recipe
+    if str(recipe).endswith(".toml") or Path(recipe).is_file():
+        if not Path(recipe).is_file():
+            raise DataError(f"there is no recipe file {recipe}", hint="`sortal recipes` lists the recipes by name")
+        return recipes.read(Path(recipe))
+    return presets.named(str(recipe))
+
+
+def _fresh_folder(data: Path) -> Path:
+    """runs/NAME, or runs/NAME-2 and so on: made here, so that two processes never get the same one."""
+    name = data.resolve().name.split(".")[0] or "run"
+    for number in range(1, 100_000):
+        path = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        with files.full_disk_explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                path.mkdir()
+                return path
+    raise DataError("runs/ is full of runs of that name", hint="choose a folder with --out")
+
+
+@contextlib.contextmanager
+def _nothing_left_of_mistakes(run: Run) -> Iterator[None]:
+    """A mistake that is found before anything was computed leaves no run behind."""
+    try:
+        yield
+    except SortalError as error:
+        if error.exit_code == 2 and not run.recipe.exists():
+            for leftover in (run.events, run.manifest, run.decisions, run.about, run.path / ".lock"):
+                leftover.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                run.path.rmdir()
+        raise
+
+
+def _log(path: Path) -> Observer:
+    """Write events, one JSON object a line; progress is for eyes and is left out."""
+
+    def tell(event: Event) -> None:
+        name = type(event).__name__
+        if name != "Progress":
+            with files.full_disk_explained(path), path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"event": name, **asdict(event)}, ensure_ascii=False) + "\n")
+
+    return tell
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """Everything that is fixed before the first step."""
+
+    engine: Engine
+    recipe: Recipe
+    decisions: list[Decision]
+    manifest: Manifest
+    preprocess: Preprocess
+    pixels: StoredPixels
+    samples: Samples
+    folds_N: NDArray[np.int64]
+    features_computed: int
+    decoded: int
+
+
+def _prepare(run: Run, asked: dict[str, Any], observe: Observer) -> _Prepared:
+    decoded = 0 if run.recipe.exists() else _decide(run, asked, observe)
+    manifest, recipe = Manifest.load(run.manifest), recipes.read(run.recipe)
+    decisions = [Decision(**each) for each in json.loads(run.decisions.read_text())]
+    engine = engines.load(recipe.engine)
+    used = manifest.used
+    preprocess = _geometry(engine, recipe)
+    cache = Cache.default(recipe.store.limit)
+    pixels = StoredPixels(used, preprocess, cache)
+    pixels.fill(observe)
+    split_N = np.array(used.column("split"))
+    rows = {name: np.flatnonzero(split_N == name) for name in SPLITS}
+    preprocess = _normalised(engine, recipe, preprocess, pixels, rows["train"])
+    samples = Samples(
+        used.classes, used.labels_N, used.keys_N, {name: found for name, found in rows.items() if len(found)}, pixels
+    )
+    computed = 0
+    if recipe.strategy == "features":
+        frozen = engine.frozen(recipe, preprocess)
+        views_key = _short_hash(recipe.augment.model_dump_json(), recipe.seed, preprocess.resize)
+        features, computed = stored_features(
+            frozen, pixels, used.column("content"), used.keys_N, rows["train"],
+            views=recipe.augment.views, views_key=views_key, cache=cache, observe=observe,
+        )  # fmt: skip
+        samples = replace(samples, features=features)
+    folds_N = np.array([-1 if fold is None else fold for fold in used.column("fold")], dtype=np.int64)
+    return _Prepared(
+        engine, recipe, decisions, manifest, preprocess, pixels, samples, folds_N, computed, decoded + pixels.decoded
+    )
+
+
+def _decide(run: Run, asked: dict[str, Any], observe: Observer) -> int:
+    """Scan, plan, split and measure; write manifest, decisions and, last, the recipe. Returns how many images were decoded."""
+    base = recipes.parse(asked["recipe"]) if asked["recipe"] else None
+    max_pixels = (base or recipes.override(Recipe(), [s for s in asked["settings"] if s.startswith("max_pixels")])).max_pixels
+    scanned = scan_counting(asked["data"], max_pixels=max_pixels, observe=observe)
+    manifest = scanned.manifest
+    decisions: list[Decision] = []
+    if base is None:
+        engine = engines.load("torch")
+        base, decisions = plan(facts(manifest), engine.machine())
+        base = recipes.override(base, asked["settings"])
+        set_keys = {setting.partition("=")[0].strip() for setting in asked["settings"]}
+        decisions = [decision for decision in decisions if decision.key not in set_keys]
+    engine = engines.load(base.engine)
+    manifest = assign_splits(manifest, val=base.split.val, test=base.split.test, seed=base.seed)
+    if base.split.folds:
+        manifest = assign_folds(manifest, base.split.folds, seed=base.seed)
+    _require_training_images(manifest)
+    geometry = _geometry(engine, base)
+    recipe, reasons = engine.measured(base, geometry, len(manifest.classes))
+    decisions += [Decision(key, str(getattr(recipe, key)), reason) for key, reason in reasons.items()]
+    for decision in decisions:
+        observe(decision)
+    manifest.save(run.manifest)
+    files.write_text(run.decisions, json.dumps([asdict(decision) for decision in decisions], indent=2, ensure_ascii=False))
+    recipes.write(recipe, run.recipe)
+    return scanned.decoded
+
+
+def _require_training_images(manifest: Manifest) -> None:
+    training = manifest.split("train")
+    classes = {manifest.classes[index] for index in np.unique(training.labels_N)}
+    without = [name for name in manifest.classes if name not in classes]
+    if without:
+        raise DataError(
+            f"no training images of {', '.join(map(repr, without))}",
+            hint="a class can only be learnt from images in the training split: move some there, or remove the class",
+        )
+
+
+def _geometry(engine: Engine, recipe: Recipe) -> Preprocess:
+    """Sizes and interpolation; where the weights bring no normalisation it is measured once the pixels are there."""
+    wanted = engine.expects(recipe)
+    middle = (0.5,) * recipe.channels
+    return Preprocess(
+        size=recipe.image_size,
+        resize=recipe.resize or wanted.resize,
+        channels=recipe.channels,
+        interpolation=wanted.interpolation,
+        mean=wanted.mean or middle,
+        std=wanted.std or middle,
+        max_pixels=recipe.max_pixels,
+    )
+
+
+def _normalised(
+    engine: Engine, recipe: Recipe, preprocess: Preprocess, pixels: StoredPixels, train_M: NDArray[np.int64]
+) -> Preprocess:
+    """With pretrained weights their own mean and deviation, else those of the training split's pixels."""
+    if engine.expects(recipe).mean is not None:
+        return preprocess
+    step = max(1, len(train_M) // STATISTICS_IMAGES)
+    sums = np.zeros((2, preprocess.channels))
+    count = 0
+    for start in range(0, len(train_M), step * 256):
+        values = pixels.read(train_M[start : start + step * 256 : step]).astype(np.float64) / 255
+        sums += values.sum(axis=(0, 1, 2)), (values**2).sum(axis=(0, 1, 2))
+        count += values.size // preprocess.channels
+    mean = sums[0] / count
+    std = np.sqrt(np.maximum(sums[1] / count - mean**2, 1e-6))  # a constant channel must not divide by nothing
+    return replace(preprocess, mean=tuple(round(v, 4) for v in mean.tolist()), std=tuple(round(v, 4) for v in std.tolist()))
+
+
+def _learn(run: Run, prepared: _Prepared, observe: Observer) -> Learned:
+    """Cross-validate if the recipe says so, then train the model that is shipped on all training images."""
+    recipe, samples = prepared.recipe, prepared.samples
+
+    def open_session(recipe: Recipe, samples: Samples) -> Any:
+        return prepared.engine.open(recipe, prepared.preprocess, samples)
+
+    held_out = out_of_fold(open_session, recipe, samples, prepared.folds_N, observe=observe) if recipe.split.folds else None
+    scores = None
+    if "val" in samples.splits:
+        val_labels = samples.labels_N[samples.splits["val"]]
+
+        def scores(logits_NK: NDArray[np.float32]) -> dict[str, float]:
+            probs = softmax(logits_NK)
+            return {"accuracy": accuracy(probs, val_labels), "log_loss": log_loss(probs, val_labels)}
+
+    elif recipe.best.monitor != "last" or recipe.stop.patience:
+        raise BundleError(
+            "best.monitor and stop.patience look at a validation split, and there is none",
+            hint="give a val/ folder, set split.val=0.2, or set best.monitor=last and stop.patience=0",
+        )
+    fitted: Fitted = fit(open_session(recipe, samples), recipe, scores=scores, save_to=run.checkpoint, observe=observe)
+    return Learned(
+        engine=prepared.engine,
+        recipe=recipe,
+        decisions=prepared.decisions,
+        manifest=prepared.manifest,
+        preprocess=prepared.preprocess,
+        samples=samples,
+        folds_N=prepared.folds_N,
+        fitted=fitted,
+        held_out_NK=held_out,
+        decoded=prepared.decoded,
+        features_computed=prepared.features_computed,
+    )
+
+
+def _command(asked: dict[str, Any]) -> str:
+    """What to type to get the same run again."""
+    settings = "".join(f" --set {shlex.quote(setting)}" for setting in asked["settings"])
+    named = "" if asked["recipe"] is None else " --recipe recipe.toml"
+    return f"sortal train {shlex.quote(asked['data'])}{named}{settings}"
+
+
+def _short_hash(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]

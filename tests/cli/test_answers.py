@@ -1,0 +1,89 @@
+"""Predictions leave as a table, CSV, JSON or Parquet."""
+
+import csv
+import io
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from sortal.cli.answers import FORMATS
+
+ANT = {
+    "source": "photos/a.jpg",
+    "label": "ants",
+    "probability": 0.75,
+    "top": [{"label": "ants", "probability": 0.75}, {"label": "bees", "probability": 0.25}],
+}
+UNSURE = {**ANT, "source": "photos/b.jpg", "label": None}
+SINGLE = {**ANT, "top": ANT["top"][:1]}
+HOSTILE = {**SINGLE, "source": "a\x1b[2J\n\udcff.jpg"}
+
+
+def written(kind: str, *predictions: dict, errors: tuple[dict, ...] = ()) -> bytes:
+    return b"".join(FORMATS[kind](iter(predictions), errors))
+
+
+def test_a_table_has_one_line_an_image() -> None:
+    assert written("table", ANT, UNSURE).decode().splitlines() == [
+        "ants  0.750  photos/a.jpg  (bees 0.250)",
+        "(not sure)  0.750  photos/b.jpg  (bees 0.250)",
+    ]
+
+
+def test_a_line_of_a_table_is_given_before_the_next_image_is_asked_for() -> None:
+    def predictions():
+        yield SINGLE
+        raise AssertionError("asked too early")
+
+    assert next(FORMATS["table"](predictions(), ())) == b"ants  0.750  photos/a.jpg\n"
+
+
+def test_a_name_in_a_table_cannot_steer_the_terminal() -> None:
+    assert written("table", HOSTILE) == b"ants  0.750  a\\x1b[2J\\n\\udcff.jpg\n"
+
+
+def test_csv_has_a_column_pair_for_each_further_label() -> None:
+    rows = list(csv.reader(io.StringIO(written("csv", ANT, UNSURE).decode())))
+    assert rows == [
+        ["source", "label", "probability", "label_2", "probability_2"],
+        ["photos/a.jpg", "ants", "0.75", "bees", "0.25"],
+        ["photos/b.jpg", "", "0.75", "bees", "0.25"],
+    ]
+
+
+def test_csv_of_nothing_is_its_head() -> None:
+    assert written("csv") == b"source,label,probability\n"
+
+
+def test_csv_keeps_the_bytes_of_a_name_that_is_not_utf8() -> None:
+    assert b"\xff.jpg" in written("csv", HOSTILE)
+
+
+def test_json_is_the_contracts_object_with_the_errors_found_on_the_way() -> None:
+    errors: list[dict[str, str]] = []
+
+    def predictions():
+        yield ANT
+        errors.append({"source": "bad.jpg", "reason": "empty file"})
+
+    assert json.loads(b"".join(FORMATS["json"](predictions(), errors))) == {
+        "predictions": [ANT],
+        "errors": [{"source": "bad.jpg", "reason": "empty file"}],
+    }
+
+
+def test_json_gives_any_file_name_back() -> None:
+    assert json.loads(written("json", HOSTILE))["predictions"][0]["source"] == HOSTILE["source"]
+
+
+@pytest.mark.parametrize("predictions", [(), (ANT, UNSURE)])
+def test_parquet_gives_the_predictions_back(predictions: tuple[dict, ...]) -> None:
+    table = pq.read_table(io.BytesIO(written("parquet", *predictions)))
+    assert table.to_pylist() == list(predictions)
+    assert table.column_names == ["source", "label", "probability", "top"]
+
+
+def test_parquet_spells_out_a_name_that_is_not_unicode() -> None:
+    table = pq.read_table(io.BytesIO(written("parquet", HOSTILE)))
+    assert table["source"].to_pylist() == ["a\x1b[2J\n\\udcff.jpg"]

@@ -1,0 +1,71 @@
+import inspect
+
+import pytest
+
+from sortal import recipe as recipes
+from sortal.errors import UnknownName
+from sortal.recipe import presets
+from sortal.recipe.text import to_toml
+
+NAMES = [entry.name for entry in presets.PRESETS]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_preset_is_a_valid_recipe_that_survives_being_written_and_read(name, tmp_path):
+    recipe = presets.named(name)
+    recipes.write(recipe, tmp_path / "recipe.toml")
+    assert recipes.read(tmp_path / "recipe.toml") == recipe
+    assert recipes.parse(recipe.model_dump(mode="json")) == recipe, "an update slipped past the validation"
+    assert "[augment]" in to_toml(recipe)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_preset_says_what_it_is_for_and_what_was_measured(name):
+    document = inspect.getdoc(presets.PRESETS[name].load())
+    assert "easured here" in document
+    assert presets.PRESETS[name].about
+
+
+def test_every_function_that_returns_a_recipe_is_in_the_table():
+    public = {n for n, f in vars(presets).items() if inspect.isfunction(f) and not n.startswith("_") and n != "named"}
+    assert public == set(NAMES)
+
+
+def test_an_unknown_preset_is_answered_with_the_nearest():
+    with pytest.raises(UnknownName) as caught:
+        presets.named("seed004_resnet81")
+    assert "seed004_resnet18" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("seed000_simple_cnn", ("simple_cnn", 100, 64, 0.1, "sgd", 5e-4)),
+        ("seed000_lenet5", ("lenet5", 100, 64, 0.1, "sgd", 5e-4)),
+        ("seed000_resnet_cifar", ("resnet_cifar", 100, 64, 0.1, "sgd", 5e-4)),
+        ("seed001_keras_cnn", ("keras_cnn", 100, 32, 1e-3, "adamw", 0.0)),
+        ("seed002_cifar10", ("cifar10_cnn", 100, 128, 0.1, "sgd", 5e-4)),
+        ("seed003_full", ("resnet50.tv_in1k", 50, 32, 1e-4, "adamw", 1e-3)),
+        ("seed004_resnet18", ("resnet18", 100, 128, 1e-3, "adamw", 0.05)),
+        ("seed004_keras", ("resnet_333", 100, 128, 1e-3, "adamw", 0.05)),
+    ],
+)
+def test_the_tutorials_presets_have_the_numbers_of_the_tutorials(name, said):
+    recipe = presets.named(name)
+    spec = recipe.optimizer
+    found = (recipe.model, recipe.epochs, recipe.batch_size, recipe.learning_rate, spec.name, spec.weight_decay)
+    assert found == said
+    assert spec.decay_all or spec.weight_decay == 0, "plain scripts decay every weight"
+
+
+def test_the_rate_of_article_004_rises_from_a_hundredth_and_ends_at_a_millionth():
+    recipe = presets.named("seed004_resnet18")
+    assert recipe.schedule.warmup * recipe.epochs == 5
+    assert recipe.schedule.start * recipe.learning_rate == pytest.approx(1e-5)
+    assert recipe.schedule.floor * recipe.learning_rate == pytest.approx(1e-6)
+
+
+def test_the_two_steps_of_tutorial_001_are_ten_epochs_each_and_a_hundredth_of_the_rate():
+    recipe = presets.named("seed001_transfer")
+    assert recipe.schedule.head_only * recipe.epochs == 10
+    assert recipe.schedule.thawed_rate * recipe.learning_rate == pytest.approx(1e-5)

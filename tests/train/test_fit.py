@@ -1,0 +1,138 @@
+"""The loop, driven by a session whose weights are one number that remembers every step."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sortal.engines.protocol import Batch
+from sortal.errors import BundleError
+from sortal.events import CheckpointSaved, EpochDone, Event
+from sortal.recipe import Best, Recipe, Schedule, Stop
+from sortal.train import fit as loop
+from sortal.train.fit import fit
+
+
+class Killed(BaseException):
+    """What a SIGKILL is to the code that it hits."""
+
+
+class Counting:
+    """Weights are a hash chain over (epoch, step, rate): any step missed, repeated or out of order changes them."""
+
+    steps = 3
+
+    def __init__(self, *, kill_at: int | None = None) -> None:
+        self.value = np.zeros(1)
+        self.taken = 0
+        self.kill_at = kill_at
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        for number in range(start, self.steps):
+            yield Batch(np.arange(2), epoch, epoch * self.steps + number)
+
+    def train_step(self, batch: Batch, rate: float, progress: float) -> float:
+        if self.taken == self.kill_at:
+            raise Killed
+        self.taken += 1
+        self.value = np.sin(self.value * 3 + batch.step + rate + progress)
+        return float(self.value[0])
+
+    def predict(self, split: str) -> NDArray[np.float32]:
+        return np.array([self.value, -self.value], dtype=np.float32).T
+
+    def state(self) -> Mapping[str, NDArray[Any]]:
+        return {"value": self.value.copy()}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        self.value = np.array(state["value"])
+
+    weights = state
+
+
+def score(logits_NK: NDArray[np.float32]) -> dict[str, float]:
+    return {"accuracy": float(logits_NK[0, 0]), "log_loss": float(logits_NK[0, 1])}
+
+
+RECIPE = Recipe(epochs=4, schedule=Schedule(warmup=0.3), best=Best(monitor="accuracy"))
+
+
+@pytest.fixture()
+def eager_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Save after every step, as a slow epoch would."""
+    monkeypatch.setattr(loop, "SECONDS_WITHIN_EPOCH", -1.0)
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_EPOCHS", -1.0)
+
+
+@pytest.mark.usefixtures("eager_checkpoints")
+@pytest.mark.parametrize("kill_at", range(12))
+def test_a_run_killed_at_any_step_ends_as_if_it_had_not_been(tmp_path: Path, kill_at: int) -> None:
+    whole = fit(Counting(), RECIPE, scores=score)
+    with pytest.raises(Killed):
+        fit(Counting(kill_at=kill_at), RECIPE, scores=score, save_to=tmp_path / "c")
+    resumed = fit(Counting(), RECIPE, scores=score, save_to=tmp_path / "c")
+    assert resumed.weights["value"].tobytes() == whole.weights["value"].tobytes()
+    assert (resumed.epoch, resumed.history) == (whole.epoch, whole.history)
+    assert resumed.steps == 12 - kill_at
+
+
+@pytest.mark.parametrize("kill_at", [1, 5])
+def test_without_a_checkpoint_a_killed_run_starts_anew(tmp_path: Path, kill_at: int) -> None:
+    with pytest.raises(Killed):
+        fit(Counting(kill_at=kill_at), RECIPE, save_to=tmp_path / "c")
+    assert not (tmp_path / "c").exists()
+    assert fit(Counting(), RECIPE, save_to=tmp_path / "c").steps == 12
+
+
+def test_a_finished_checkpoint_needs_no_step_more(tmp_path: Path) -> None:
+    first = fit(Counting(), RECIPE, scores=score, save_to=tmp_path / "c")
+    again = fit(Counting(), RECIPE, scores=score, save_to=tmp_path / "c")
+    assert again.steps == 0
+    assert again.weights["value"].tobytes() == first.weights["value"].tobytes()
+
+
+def test_the_best_epoch_is_shipped_and_named() -> None:
+    fitted = fit(Counting(), RECIPE, scores=score)
+    accuracies = [row["accuracy"] for row in fitted.history]
+    assert fitted.epoch == 1 + int(np.argmax(accuracies))
+    assert np.float32(fitted.weights["value"][0]) == np.float32(max(accuracies))
+
+
+def test_the_last_epoch_is_shipped_where_nothing_is_monitored() -> None:
+    fitted = fit(Counting(), RECIPE.model_copy(update={"best": Best(monitor="last")}), scores=score)
+    assert fitted.epoch == 4
+
+
+def test_patience_stops_after_so_many_epochs_without_a_better_score() -> None:
+    falling = iter([0.9, 0.8, 0.7, 0.6])
+    recipe = Recipe(epochs=4, stop=Stop(monitor="accuracy", patience=2), best=Best(monitor="accuracy"))
+    fitted = fit(Counting(), recipe, scores=lambda _: {"accuracy": next(falling)})
+    assert [row["epoch"] for row in fitted.history] == [1, 2, 3]
+    assert fitted.epoch == 1
+
+
+@pytest.mark.usefixtures("eager_checkpoints")
+def test_observers_are_told_of_epochs_and_checkpoints(tmp_path: Path) -> None:
+    events: list[Event] = []
+    fit(Counting(), RECIPE, save_to=tmp_path / "c", observe=events.append)
+    assert [event.epoch for event in events if isinstance(event, EpochDone)] == [1, 2, 3, 4]
+    assert sum(isinstance(event, CheckpointSaved) for event in events) == 12
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    (tmp_path / "c").write_bytes(b"not safetensors")
+    with pytest.raises(BundleError, match="c is damaged") as caught:
+        fit(Counting(), RECIPE, save_to=tmp_path / "c")
+    assert "--resume" in caught.value.hint
+
+
+def test_the_loss_of_an_epoch_is_the_mean_over_its_images() -> None:
+    session = Counting()
+    fitted = fit(session, RECIPE.model_copy(update={"epochs": 1}))
+    expected, other = [], Counting()
+    for batch in other.batches(0):
+        expected.append(other.train_step(batch, loop.multiplier(RECIPE.schedule, batch.step / 3), batch.step / 3))
+    assert fitted.history[0]["loss"] == pytest.approx(np.mean(expected))
