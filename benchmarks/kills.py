@@ -52,8 +52,8 @@ def run(options: argparse.Namespace) -> list[Result]:
         work = Path(name)
         photographs = options.data or draw(work / "photographs")
         recipes = [
-            Recipe("features", photographs, ("epochs=60",)),
-            Recipe("scratch", sample_path(), ("epochs=3",)),
+            Recipe("features", photographs),
+            Recipe("scratch", sample_path(), settings=("epochs=3",)),
         ]
         half = [options.kills - options.kills // 2, options.kills // 2]
         return [
@@ -65,11 +65,17 @@ def run(options: argparse.Namespace) -> list[Result]:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What is trained: data, and settings for the plan."""
+    """What is trained: data, and the preset and settings of the first run; without a preset it is planned."""
 
     name: str
     data: Path
+    preset: str | None = None
     settings: Sequence[str] = ()
+
+    @property
+    def options(self) -> list[str]:
+        settings = [word for setting in self.settings for word in ("--set", setting)]
+        return [*(["--recipe", self.preset] if self.preset else []), *settings]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +105,11 @@ def trial(recipe: Recipe, work: Path, *, kills: int, seed: int) -> Result:
     """Kill and resume one recipe `kills` times and compare every outcome with an uninterrupted run."""
     random = np.random.default_rng([seed, len(recipe.name), *recipe.name.encode()])
     work.mkdir(parents=True)
-    settings = [word for setting in recipe.settings for word in ("--set", setting)]
-    ran(_train(recipe.data, work / "planned", *settings), environment=_cache(work / "cache-planned"))
+    ran(_train(recipe.data, work / "planned", *recipe.options), environment=_cache(work / "cache-planned"))
     fixed = ("--recipe", str(work / "planned" / "recipe.toml"))
     done = ran(_train(recipe.data, work / "reference", *fixed), environment=_cache(work / "cache-reference"))
     reference = outcome(work / "reference")
+    ran(_train(recipe.data, work / "other", *fixed, "--seed", "1"), environment=_cache(work / "cache-reference"))
 
     runs = []
     for number in range(kills):
@@ -127,6 +133,7 @@ def trial(recipe: Recipe, work: Path, *, kills: int, seed: int) -> Result:
             "predictions_identical": sum(killed.predictions_equal for killed in runs),
             "runs_with_temporary_files_left": sum(bool(killed.left_over) for killed in runs),
             "reference_equals_first_run": outcome(work / "planned") == reference,
+            "another_seed_gives_other_bytes": outcome(work / "other").weights != reference.weights,
             "reference_seconds": round(done.seconds, 2),
         },
         runs=[{"kills": killed.kills, "identical": killed.equal, "left_over": killed.left_over} for killed in runs],

@@ -103,6 +103,30 @@ def test_scikit_learn_finds_nothing_amiss(quick, estimator, check):
     check(estimator)
 
 
+NOT_SQUARE = "its rows have 2, 3, 5 or 10 numbers, which are no square grey images, and image_shape is not set"
+NOT_IN_RANGE = "its numbers go beyond 0..1, which are black and white of floats, and value_range is not set"
+PLAIN_FAILURES = dict.fromkeys(
+    [
+        "check_fit_score_takes_y", "check_estimators_overwrite_params", "check_dont_overwrite_parameters",
+        "check_estimators_fit_returns_self", "check_readonly_memmap_input", "check_estimators_dtypes", "check_dtype_object",
+        "check_pipeline_consistency", "check_estimators_nan_inf", "check_estimators_pickle",
+        "check_f_contiguous_array_estimator", "check_classifier_data_not_an_array",
+        "check_classifiers_classes", "check_classifiers_train", "check_supervised_y_2d",
+        "check_methods_sample_order_invariance", "check_methods_subset_invariance", "check_dict_unchanged",
+        "check_fit_idempotent", "check_fit_check_is_fitted", "check_fit2d_predict1d",
+    ],
+    NOT_SQUARE,
+)  # fmt: skip
+PLAIN_FAILURES |= dict.fromkeys(
+    ["check_n_features_in_after_fitting", "check_fit2d_1feature", "check_n_features_in"], NOT_IN_RANGE
+)
+
+
+@parametrize_with_checks([ImageClassifier()], expected_failed_checks=lambda estimator: PLAIN_FAILURES, xfail_strict=True)
+def test_as_it_comes_it_fails_only_where_a_table_is_no_picture(quick, estimator, check):
+    check(estimator)
+
+
 # ------------------------------------------------------------------------------------------------------------- kinds of input
 
 
@@ -220,12 +244,14 @@ def test_flattened_images_of_another_shape_are_unfolded_as_said(quick):
         (np.zeros((4, 1, 1, 1, 1)), {}, "expected images of shape"),
         (np.zeros((4, 0, 8)), {}, "expected images of shape"),
         (np.full((4, 8, 8), 2.0), {}, "values from 2 to 2, expected 0 to 1"),
-        (np.full((4, 8, 8), -1), {}, "values from -1 to -1, expected 0 to 255"),
+        (np.full((4, 8, 8), -1), {}, "Negative values"),
+        (np.full((4, 8, 8), 256), {}, "values from 256 to 256, expected 0 to 255"),
+        (np.full((4, 8, 8), -2.0), {"value_range": (-1, 1)}, "values from -2 to -2, expected -1 to 1"),
         (np.full((4, 8, 8), 0.5), {"value_range": (1, 0)}, "smaller to a larger"),
     ],
 )
 def test_numbers_that_make_no_pictures_are_refused_with_the_reason(quick, X, changes, words):
-    with pytest.raises(DataError, match=words):
+    with pytest.raises(ValueError, match=words):
         ImageClassifier(**changes).fit(X, [0, 1, 0, 1])
 
 
@@ -331,3 +357,55 @@ def test_nothing_is_left_in_the_temporary_folder(quick, dark_and_light, tmp_path
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     ImageClassifier().fit(*dark_and_light).predict(dark_and_light[0])
     assert list(tmp_path.iterdir()) == []
+
+
+# ------------------------------------------------------------------------------------------------------------- real training
+
+TINY = Recipe.model_validate(
+    {
+        "model": "compact_s", "strategy": "scratch", "weights": "none", "channels": 1, "image_size": 8, "resize": 8,
+        "precision": "float32", "layout": "nchw", "runtime": "torch", "threads": 1, "epochs": 12, "batch_size": 16,
+        "learning_rate": 0.01, "split": {"val": 0.2},
+    }
+)  # fmt: skip
+
+
+@pytest.fixture
+def own_cache(monkeypatch, tmp_path_factory):
+    monkeypatch.setenv("SORTAL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def forty():
+    """Forty grey images of 12 x 16, dark ones and light ones."""
+    rng = np.random.default_rng(0)
+    y = np.arange(40) % 2
+    return rng.integers(0, 80, (40, 12, 16), dtype=np.uint8) + (150 * y[:, None, None]).astype(np.uint8), y
+
+
+@pytest.mark.slow
+def test_real_training_learns_is_pickled_and_answers_the_same_in_every_form(own_cache, forty, tmp_path):
+    X, y = forty
+    fitted = ImageClassifier(TINY, seed=3).fit(X, y)
+    assert fitted.score(X, y) == 1
+    assert fitted.metrics_["val"]["images"] == 8
+    probs = fitted.predict_proba(X)
+    np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-5)
+    for again in (pickle.loads(pickle.dumps(fitted)), ImageClassifier(TINY, seed=3).fit(as_pictures(X, tmp_path), y)):
+        for form in FORMS:
+            folder = tmp_path / f"{id(again)}-{form.__name__}"
+            folder.mkdir()
+            np.testing.assert_array_equal(again.predict_proba(form(X, folder)), probs)
+    assert workflows.load(fitted.bundle_.write(tmp_path / "bundle")).classes == ("0", "1")
+
+
+@pytest.mark.slow
+def test_real_training_is_cross_validated(own_cache, forty, tmp_path):
+    X, y = forty
+    assert cross_val_score(ImageClassifier(TINY), as_paths(X, tmp_path), y, cv=2).tolist() == [1, 1]
+
+
+@pytest.mark.slow
+@parametrize_with_checks([on_tables(recipe=TINY)])
+def test_scikit_learn_finds_nothing_amiss_in_real_training(own_cache, estimator, check):
+    check(estimator)

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from sortal.recipe import Recipe
     from sortal.run import Run
     from sortal.workflows.checking import check, scan
-    from sortal.workflows.judging import evaluate, report
+    from sortal.workflows.judging import evaluate
     from sortal.workflows.predicting import load, predict
+    from sortal.workflows.reporting import report
     from sortal.workflows.training import demo, train
 
     __version__: str

@@ -33,6 +33,7 @@ try:
         check_array,
         check_consistent_length,
         check_is_fitted,
+        check_non_negative,
         column_or_1d,
         validate_data,
     )
@@ -40,7 +41,8 @@ except ImportError as error:
     raise MissingExtra("scikit-learn", "torch") from error
 
 GROUP_BYTES = 64 << 20  # of pixels on their way into the Parquet file
-PNG_MODES = {"1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA"}  # of PIL, that a PNG can hold
+ARRAY_MODES = {"L", "LA", "RGB", "RGBA"}  # of PIL, whose pixels are uint8 channels
+PNG_MODES = {"1", "I", "I;16", "P"}  # of PIL, that a PNG can hold besides
 
 
 class HeldBundle:
@@ -134,13 +136,16 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
             if numbers.ndim > 2:
                 # scikit-learn has counted columns; of images that is the height, which may differ from one X to the next.
                 del self.n_features_in_
+            if self._black_is_zero() and numbers.size:  # images without pixels are refused below
+                check_non_negative(numbers, type(self).__name__)
+            classes, names_N = _named(y)
             if self.value_range == "fit":
                 self.value_range_ = (float(numbers.min()), float(numbers.max()))
             images = self._pixels(numbers)
         else:
             self.__dict__.pop("n_features_in_", None)
             check_consistent_length(images, y)
-        classes, names_N = _named(y)
+            classes, names_N = _named(y)
         with tempfile.TemporaryDirectory(prefix="sortal-") as folder:
             data = _write(Path(folder), images, names_N)
             trained = workflows.train(
@@ -180,7 +185,12 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
+        tags.input_tags.positive_only = self._black_is_zero()
         return tags
+
+    def _black_is_zero(self) -> bool:
+        """Whether numbers below zero are a mistake, by the meaning that `value_range` gives them."""
+        return self.value_range is None or (self.value_range != "fit" and self.value_range[0] >= 0)
 
     def _pixels(self, numbers: NDArray[Any]) -> NDArray[np.uint8]:
         """Validated numbers as uint8 pixels of shape (N, H, W, C)."""
@@ -264,6 +274,8 @@ def _bytes(image: Any) -> bytes:
     if not isinstance(image, Image.Image):
         return png.encode(arrays.shaped(image[None]))[0]
     turned = ImageOps.exif_transpose(image)  # as for a file; a PNG would keep the mark, and not every reader heeds it there
+    if turned.mode in ARRAY_MODES:  # the very bytes that the same picture as an array would give: random draws hang on them
+        return _bytes(np.asarray(turned))
     if turned.mode not in PNG_MODES:
         turned = turned.convert("RGB")
     buffer = io.BytesIO()

@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from sortal.cli import check
+from sortal.data.store import Cache, RowStore
 from sortal.preprocess import MAX_PIXELS
+from sortal.recipe import presets, read
 
 FINDING = {
     "kind": "unreadable",
@@ -170,3 +173,80 @@ def test_evaluate_prints_scores_classes_and_confusion(sortal, workflows) -> None
 
 def test_report_names_what_it_wrote(sortal, workflows) -> None:
     assert sortal("report", "runs/a").out == "runs/a/report.html\nruns/a/figures/x.png\n"
+
+
+def test_recipes_lists_names_and_prints_one_that_can_be_read_again(sortal, tmp_path: Path) -> None:
+    names = [row["name"] for row in json.loads(sortal("recipes", "--json").out)["recipes"]]
+    assert "photos" in names
+    for name in names:
+        file = tmp_path / f"{name}.toml"
+        file.write_text(sortal("recipes", name).out)
+        assert read(file) == presets.named(name)
+
+
+def test_a_recipe_as_json_holds_its_fields_and_its_description(sortal) -> None:
+    row = json.loads(sortal("recipes", "photos", "--json").out)["recipes"][0]
+    assert row["recipe"] == presets.named("photos").model_dump(mode="json")
+    assert row["description"]
+
+
+def test_an_unknown_recipe_or_data_set_names_the_nearest(sortal) -> None:
+    assert "did you mean 'photos'" in sortal("recipes", "foto").err
+    assert "did you mean 'fashion-mnist'" in sortal("data", "fashion-minst").err
+
+
+def test_data_lists_the_standard_sets(sortal) -> None:
+    out = sortal("data").out
+    assert "fashion-mnist" in out
+    assert "inaturalist" in out
+    one = json.loads(sortal("data", "cifar-10", "--json").out)["datasets"]
+    assert [(row["name"], row["classes"], row["resolution"]) for row in one] == [("cifar-10", 10, "32 x 32")]
+
+
+def test_data_without_its_files_is_a_mistake_with_a_cure(sortal, tmp_path: Path) -> None:
+    outcome = sortal("data", "mnist", "--from", tmp_path, "--to", tmp_path / "mnist.parquet")
+    assert outcome.code == 2
+    assert "hint: " in outcome.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
+    """A cache with one store of two rows of pixels."""
+    monkeypatch.setenv("SORTAL_CACHE", str(tmp_path / "cache"))
+    found = Cache.default()
+    with RowStore(found, "pixels", "8x8", (8, 8, 3), np.uint8) as store:
+        store.append(["00" * 32, "11" * 32], iter(np.zeros((2, 8, 8, 3), np.uint8)))
+    return found
+
+
+def test_cache_lists_stores_with_their_rows_and_bytes(sortal, cache: Cache) -> None:
+    values = json.loads(sortal("cache", "--json").out)
+    assert values["root"] == str(cache.root)
+    assert [(row["kind"], row["rows"]) for row in values["stores"]] == [("pixels", 2)]
+    assert "pixels" in sortal("cache").out
+
+
+def test_clearing_the_cache_empties_it_and_says_how_much_went(sortal, cache: Cache) -> None:
+    values = json.loads(sortal("cache", "--clear", "--json").out)
+    assert values["stores"] == []
+    assert values["freed"] > 0
+    assert "stores: none" in sortal("cache").out
+
+
+def test_models_lists_what_a_pattern_matches(sortal) -> None:
+    rows = json.loads(sortal("models", "lenet", "--json").out)["models"]
+    assert [row["name"] for row in rows] == ["lenet5"]
+
+
+def test_models_with_a_whole_name_prints_its_layers(sortal) -> None:
+    out = sortal("models", "lenet5").out
+    assert "6 x 28 x 28" in out
+    assert "parameters: 62,006" in out
+    assert json.loads(sortal("models", "lenet5", "--json").out)["models"][0]["layers"][0]["output"] == [6, 28, 28]
+
+
+def test_models_that_match_nothing_are_a_mistake(sortal) -> None:
+    outcome = sortal("models", "lenet6")
+    assert outcome.code == 2
+    assert "did you mean 'lenet5'" in outcome.err

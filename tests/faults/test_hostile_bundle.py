@@ -166,7 +166,8 @@ def test_classes_that_are_no_list_of_different_names_are_refused(good: Path, cla
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("size", -1), ("size", 0), ("size", 10**9), ("size", "8"), ("size", 8.5), ("size", None), ("resize", 7), ("resize", 10**9),
+        ("size", -1), ("size", 0), ("size", 10**9), ("size", "8"), ("size", 8.5), ("size", None), ("resize", 7),
+        ("resize", 10**9),
         ("channels", 0), ("channels", 2), ("channels", 10**6), ("interpolation", "eval"), ("interpolation", None),
         ("mean", [0.5]), ("mean", ["a", "b", "c"]), ("mean", 0.5), ("std", [0.5, 0.5, 0.0]), ("std", [1, 1, float("nan")]),
         ("max_pixels", 0), ("max_pixels", "many"), ("unknown", 1),

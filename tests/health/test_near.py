@@ -1,9 +1,13 @@
+import io
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image, ImageEnhance
 
+from sortal.data.phash import perceptual_hash
 from sortal.health.near import NEAR, near_groups, near_pairs
 
 
@@ -104,3 +108,23 @@ def test_sixty_thousand_flat_or_alike_pictures_are_not_compared_in_pairs(monkeyp
     alike = random_hashes(60_000) & np.uint64(0xFFFF) | (np.uint64(0x9A3C_55F0) << np.uint64(20))
     assert groups(one) == groups(alike) == []
     assert sum(compared) < 60_000 * 100  # all pairs would be 3,600,000,000
+
+
+def saved_again(image: Image.Image, quality: int) -> Image.Image:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return Image.open(buffer)
+
+
+def test_pictures_saved_again_halved_or_brightened_are_near_copies_and_others_are_not():
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (12, 9, 12, 3), dtype=np.uint8)  # a dozen pictures of soft coloured patches
+    pictures = [Image.fromarray(each).resize((320, 240), Image.Resampling.BICUBIC) for each in coarse]
+    altered = [
+        saved_again(pictures[0], 50),
+        saved_again(pictures[1].resize((160, 120)), 75),
+        ImageEnhance.Brightness(pictures[2]).enhance(1.05),
+        pictures[3].convert("L"),
+    ]
+    hashes = [perceptual_hash(image) for image in pictures + altered]
+    assert groups(hashes) == [[0, 12], [1, 13], [2, 14], [3, 15]]

@@ -39,8 +39,8 @@ def to_standard_error(stream: TextIO | None = None) -> Console:
 
 
 def to_standard_output() -> Console:
-    """Where results go. Into a pipe or file, lines are as long as they need be; on a terminal as wide as it is."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+    """Where results go: as wide as the terminal, $COLUMNS or 80."""
+    return Console(highlight=False)
 
 
 @contextlib.contextmanager
@@ -58,7 +58,7 @@ class Speed(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text(f"{speed:,.0f} {task.fields['unit']}/s" if speed else "", style="progress.data.speed")
+        return Text(f"{rate(speed)} {task.fields['unit']}/s" if speed else "", style="progress.data.speed")
 
 
 @dataclass
@@ -71,6 +71,7 @@ class Phase:
     first: int
     done: int
     total: int | None
+    latest: float
     bar: TaskID | None = None
 
 
@@ -124,14 +125,15 @@ class Screen:
             if phase:
                 self._finish(phase)
             phase = self._begin(event)
-        phase.done, phase.total = event.done, event.total
+        phase.done, phase.total, phase.latest = event.done, event.total, time.monotonic()
         if phase.bar is not None:
             self.bars.update(phase.bar, completed=event.done, total=event.total)
         if event.total is not None and event.done >= event.total:
             self._finish(phase)
 
     def _begin(self, event: Progress) -> Phase:
-        phase = Phase(event.what, event.unit, time.monotonic(), event.done, event.done, event.total)
+        now = time.monotonic()
+        phase = Phase(event.what, event.unit, now, event.done, event.done, event.total, now)
         self.phases[event.what] = phase
         if self.console.is_terminal:
             self.bars.start()
@@ -144,12 +146,12 @@ class Screen:
             self.bars.remove_task(phase.bar)
             if not self.phases:
                 self.bars.stop()
-        seconds, worked = time.monotonic() - phase.began, phase.done - phase.first
+        seconds, worked = phase.latest - phase.began, phase.done - phase.first
         if phase.done == 0:
             return
         short = phase.total is not None and phase.done < phase.total
         done = f"{phase.done:,} of {phase.total:,}" if short else f"{phase.done:,}"
-        speed = f" ({worked / seconds:,.0f} {phase.unit}/s)" if seconds > 0.05 and worked / seconds >= 1 else ""
+        speed = f" ({rate(worked / seconds)} {phase.unit}/s)" if seconds > 0.05 and worked else ""
         self._line(Text(f"{printable(phase.what)}: {done} {phase.unit} in {duration(seconds)}{speed}"))
 
     def _epoch(self, event: EpochDone) -> None:
@@ -159,7 +161,7 @@ class Screen:
             return
         self.last_epoch_line = now
         scores = "".join(f"  {name} {value:.3f}" for name, value in event.scores.items())
-        speed = f"  {event.images / event.seconds:,.0f} images/s" if event.seconds > 0 else ""
+        speed = f"  {rate(event.images / event.seconds)} images/s" if event.seconds > 0 else ""
         self._line(Text(f"epoch {event.epoch}/{event.epochs}  loss {event.loss:.3f}{scores}{speed}"))
 
     def _row(self, mark: str, text: Text, *, style: str = "") -> None:
@@ -178,6 +180,15 @@ class Screen:
         # A full disk or a closed terminal behind standard error is no reason to stop.
         with contextlib.suppress(OSError):
             self.console.print(what)
+
+
+def rate(speed: float) -> str:
+    """Units a second as a person says them.
+
+    >>> rate(12345.6), rate(9.87), rate(0.123)
+    ('12,346', '9.9', '0.12')
+    """
+    return f"{speed:,.0f}" if speed >= 10 else f"{speed:.1f}" if speed >= 1 else f"{speed:.2g}"
 
 
 def duration(seconds: float) -> str:

@@ -104,8 +104,10 @@ def show_datasets(datasets: Sequence[Values]) -> None:
 def show_models(models: Sequence[Values]) -> None:
     """Of `models`: a line an architecture."""
     counted = any(row["parameters"] is not None for row in models)
-    table = columns("name", *(["parameters", "multiply-adds"] if counted else []), "input", "weights", "what for")
-    table.columns[-1].justify, table.columns[-1].no_wrap = "left", False
+    table = columns("name", *(["para-\nmeters", "multiply-\nadds"] if counted else []), "input", "weights")
+    # What does not fit on the line is cut: `models NAME` says it all.
+    table.expand = True
+    table.add_column("what for", ratio=1, no_wrap=True, overflow="ellipsis")
     for row in models:
         counts = [amount(row[key]) for key in ("parameters", "multiply_adds")] if counted else []
         input_size = f"{row['input_size']}" if row["input_size"] else "any"
@@ -137,6 +139,14 @@ def amount(count: int | None) -> str:
         if count >= power:
             return f"{count / power:.1f}{unit}"
     return str(count)
+
+
+def show_recipes(recipes: Sequence[Values]) -> None:
+    """Of `recipes`: a line a preset."""
+    table = columns("name", "what for", numbers=False)
+    for row in recipes:
+        table.add_row(plain(row["name"]), plain(row["about"]))
+    show(table)
 
 
 def show_stores(values: Values) -> None:
@@ -227,7 +237,7 @@ def _finding(finding: Values) -> Iterable[RenderableType]:
     severity = finding["severity"]
     kind = f"  [{finding['kind']}]"
     yield Text.assemble((f"{severity}: ", STYLES[severity]), plain(finding["detail"]), (kind, "dim"))
-    yield from _some(finding["images"])
+    yield from _some(image for image in finding["images"] if image not in finding["detail"])
     if finding["cure"]:
         yield Padding(Text.assemble(("cure: ", "green"), printable(finding["cure"])), (0, 0, 0, 2))
 

@@ -192,38 +192,26 @@ class RowStore:
         Raises:
             MachineFailed: where the disk is full; the unfinished part is removed.
         """
-        chunks = iter(arrays)
-        waiting: NDArray[Any] = np.empty((0, *self.row_shape), self.dtype)
-        done = 0
-        while done < len(contents):
-            name = secrets.token_hex(8)
-            count = min(len(contents) - done, max(1, SEGMENT_BYTES // max(1, self.row_bytes)))
-            with full_disk_explained(self.path), replacing(self.path / f"{name}.rows") as part, part.open("wb") as file:
-                written = 0
-                while written < count:
-                    if not len(waiting):
-                        waiting = self._checked(next(chunks, None))
-                        continue
-                    now = waiting[: count - written]
-                    file.write(np.ascontiguousarray(now).data)
-                    waiting = waiting[len(now) :]
-                    written += len(now)
-            index = (
-                HEADER
-                + np.array([count, self.row_bytes], np.int64).tobytes()
-                + _hashes(contents[done : done + count]).tobytes()
-            )
-            write_bytes(self.path / f"{name}.index", index)
-            done += count
-        assert not len(waiting), "more rows than contents"
-        assert next(chunks, None) is None, "more rows than contents"
+        feed = _Feed(self._checked(arrays))
+        rows = max(1, SEGMENT_BYTES // max(1, self.row_bytes))
+        for low in range(0, len(contents), rows):
+            self._write_segment(contents[low : low + rows], feed)
+        assert feed.exhausted(), "more rows than contents"
         self._refresh()
 
-    def _checked(self, chunk: NDArray[Any] | None) -> NDArray[Any]:
-        assert chunk is not None, "fewer rows than contents"
-        assert chunk.shape[1:] == self.row_shape, f"rows of shape {chunk.shape[1:]}, not {self.row_shape}"
-        assert chunk.dtype == self.dtype, f"rows of type {chunk.dtype}, not {self.dtype}"
-        return chunk
+    def _write_segment(self, contents: Sequence[str], feed: "_Feed") -> None:
+        name = secrets.token_hex(8)
+        with full_disk_explained(self.path), replacing(self.path / f"{name}.rows") as part, part.open("wb") as file:
+            for piece in feed.take(len(contents)):
+                file.write(np.ascontiguousarray(piece).data)
+        sizes = np.array([len(contents), self.row_bytes], np.int64)
+        write_bytes(self.path / f"{name}.index", HEADER + sizes.tobytes() + _hashes(contents).tobytes())
+
+    def _checked(self, arrays: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+        for array in arrays:
+            assert array.shape[1:] == self.row_shape, f"rows of shape {array.shape[1:]}, not {self.row_shape}"
+            assert array.dtype == self.dtype, f"rows of type {array.dtype}, not {self.dtype}"
+            yield array
 
     def _refresh(self) -> None:
         """Take in segments that are new, ours or another process's. Known ones keep their number, so places stay valid."""
@@ -242,6 +230,28 @@ class RowStore:
         if added:
             self._hashes_M = np.concatenate([self._hashes_M, *added])
             self._order_M = np.argsort(self._hashes_M, kind="stable")
+
+
+class _Feed:
+    """Arrays of rows as they come, taken by number of rows."""
+
+    def __init__(self, arrays: Iterator[NDArray[Any]]) -> None:
+        self._arrays = arrays
+        self._rest: NDArray[Any] | None = None
+
+    def take(self, count: int) -> Iterator[NDArray[Any]]:
+        """The next `count` rows, in pieces."""
+        while count:
+            if self._rest is None or not len(self._rest):
+                self._rest = next(self._arrays, None)
+                assert self._rest is not None, "fewer rows than contents"
+                continue
+            piece, self._rest = self._rest[:count], self._rest[count:]
+            count -= len(piece)
+            yield piece
+
+    def exhausted(self) -> bool:
+        return (self._rest is None or not len(self._rest)) and not any(len(array) for array in self._arrays)
 
 
 def _hashes(contents: Sequence[str]) -> NDArray[np.bytes_]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, SupportsFloat
+from typing import Any, Literal, Protocol, SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +92,7 @@ class Input:
     size: int
     resize: int
     """Shorter side before the centre crop that the weights were evaluated with."""
-    interpolation: str
+    interpolation: Literal["bilinear", "bicubic"]
     mean: tuple[float, ...] | None
     """None where there are no pretrained weights: to be measured on the training split."""
     std: tuple[float, ...] | None

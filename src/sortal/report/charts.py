@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 360, 236
 LEFT, RIGHT, TOP, BOTTOM = 54, 20, 14, 42
+TINY = 1e-30
 MOST_POINTS = 400
 """A line of more points is thinned to about so many: there are no more pixels than that."""
 
@@ -56,8 +57,10 @@ def axis(values: Sequence[float], *, whole: bool = False, percent: bool = False,
     """
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     low = min(0.0, low) if from_zero else low
-    if high - low < 1e-12 * max(1.0, abs(high)):
-        low, high = (low - 0.5, high + 0.5) if whole else (low - (abs(low) * 0.1 or 0.5), high + (abs(high) * 0.1 or 0.5))
+    size = max(abs(low), abs(high))
+    if high - low <= max(1e-9 * size, TINY):  # one value: it gets some room around it
+        room = 0.5 if whole or size < TINY else size / 10
+        low, high = low - room, high + room
     rough = (high - low) / 4
     power = 10.0 ** math.floor(math.log10(rough))
     factors = (1, 2, 5, 10) if whole else (1, 2, 2.5, 5, 10)
@@ -70,7 +73,7 @@ def axis(values: Sequence[float], *, whole: bool = False, percent: bool = False,
     if percent:
         last = min(last, round(1 / step))  # no room above 100%
         high = min(1.0, last * step)
-    ticks = [round(number * step, 12) for number in range(first, last + 1)]
+    ticks = [float(f"{number * step:.12g}") for number in range(first, last + 1)]
     return Axis(ticks[0], ticks[-1] if not percent else max(high, ticks[-1]), ticks, percent)
 
 

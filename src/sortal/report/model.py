@@ -108,6 +108,22 @@ class Report:
         """Write `report.json`, whole or not at all."""
         write_text(path, json.dumps(self.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
+    @classmethod
+    def load(cls, path: Path) -> "Report":
+        """Read what `save` wrote; raises `DataError` for anything else."""
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            if values.pop("format") != FORMAT:
+                raise DataError(f"{path} has another format", hint="use the version of sortal that wrote it")
+            headline = values.pop("headline")
+            headline["accuracy_interval"] = tuple(headline["accuracy_interval"])
+            lists = {name: tuple(values.pop(name)) for name in ("classes", "curves", "decisions", "mistakes")}
+            return cls(headline=Headline(**headline), **lists, **values)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{path} is not a report of sortal: {error!r}", hint="finish the run with --resume") from error
+
 
 def build(
     *,

@@ -70,15 +70,15 @@ def basis(split: str, images: int, *, chosen: Sequence[str], folds: int | None =
         taken = f"Taken on {what}"
     else:
         taken = f"Taken on {images:,} images of the split {split!r}"
-    if chosen:
-        named = _listed([CHOICES[key] for key in chosen])
-        flatters = any(key != "temperature" for key in chosen) and split != "train"
-        expect = ", so expect a little less on new images" if flatters else ", which does not change this score"
-        was = "was" if len(chosen) == 1 else "were"
-        return f"{taken}; {named} {was} chosen on them{expect if split != 'train' else ''}."
-    if split in ("cross_validation", "train"):
+    if split == "train":
         return f"{taken}."
-    return f"{taken}; nothing was chosen on them."
+    them = "it" if images == 1 else "them"
+    if chosen:
+        flatters = any(key != "temperature" for key in chosen)
+        expect = "so expect a little less on new images" if flatters else "which does not change this score"
+        was = "was" if len(chosen) == 1 else "were"
+        return f"{taken}; {_listed([CHOICES[key] for key in chosen])} {was} chosen on {them}, {expect}."
+    return f"{taken}." if split == "cross_validation" else f"{taken}; nothing was chosen on {them}."
 
 
 def duration(seconds: float) -> str:

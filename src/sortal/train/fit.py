@@ -128,6 +128,7 @@ def fit(
             loop.stop_score, loop.stale = found[recipe.stop.monitor], 0
         else:
             loop.stale += 1
+        observe(Progress("train", (loop.epoch + 1) * session.steps, recipe.epochs * session.steps, "steps"))
         observe(
             EpochDone(loop.epoch + 1, recipe.epochs, row["loss"], row["rate"], loop.images, time.monotonic() - began, found)
         )

@@ -17,7 +17,7 @@ from sortal import files
 from sortal.data.samples import Samples
 from sortal.engines.onnx import OnnxGraph
 from sortal.engines.protocol import Assembled, Engine
-from sortal.errors import DataError, ParityError
+from sortal.errors import ParityError
 from sortal.evaluate.calibration import fit_temperature, softmax, with_temperature
 from sortal.evaluate.scores import score
 from sortal.events import Decision, Observer
@@ -59,7 +59,8 @@ def finish(
 ) -> dict[str, Any]:
     """Write bundle, predictions, report and result, in this order; returns the result that `train --json` prints.
 
-    `command` is what to type to get the same again, `started` when this process began (monotonic), `seconds` what it spent so far.
+    `command` is what to type to get the same again, `started` when this process began (monotonic) and `seconds` what
+    it spent so far.
     """
     began = time.monotonic()
     recipe, preprocess, samples = learned.recipe, learned.preprocess, learned.samples
@@ -72,6 +73,7 @@ def finish(
     parity = _parity(assembled, runner, temperature, learned)
     predictions, before = _predictions(learned, runner, temperature)
     scores = score(predictions, before=before, images=learned.manifest.counts())
+    provenance = _provenance(learned, calibrated_on)
     about = {
         "task": "multi-class",
         "classes": list(samples.classes),
@@ -80,11 +82,17 @@ def finish(
         "recipe": recipe.model_dump(mode="json"),
         "metrics": dict(scores.metrics),
         "parity": parity,
-        "provenance": _provenance(learned, calibrated_on),
+        "provenance": provenance,
     }
     bundles.write(run.bundle, graph=graph, weights=_weights(assembled), about=about)
     predictions.save(run.predictions)
     fitted = learned.fitted
+    work = {
+        "decoded": learned.decoded,
+        "features_computed": learned.features_computed,
+        "steps": fitted.steps,
+        "images_per_second": round(fitted.images / fitted.seconds, 1) if fitted.steps else None,
+    }
     result = {
         "run": str(run.path),
         "recipe": recipe.model_dump(mode="json"),
@@ -92,12 +100,7 @@ def finish(
         "splits": learned.manifest.split_counts(),
         "excluded": excluded(learned.manifest),
         "metrics": dict(scores.metrics),
-        "work": {
-            "decoded": learned.decoded,
-            "features_computed": learned.features_computed,
-            "steps": fitted.steps,
-            "images_per_second": round(fitted.images / fitted.seconds, 1) if fitted.steps else None,
-        },
+        "work": work,
     }
 
     def taken() -> dict[str, float]:
@@ -106,7 +109,7 @@ def finish(
 
     report = build(
         name=run.path.resolve().name,
-        created=about["provenance"]["created"],
+        created=provenance["created"],
         scores=scores,
         predictions=predictions,
         chosen=_chosen(learned),
@@ -116,10 +119,10 @@ def finish(
         history=fitted.history,
         epoch=fitted.epoch,
         seconds=taken(),
-        work=result["work"],
+        work={key: value for key, value in work.items() if value is not None},
         files={"model": "bundle/model.onnx", "weights": "bundle/weights.safetensors", "predictions": "predictions.parquet"},
         command=command,
-        versions=about["provenance"]["versions"],
+        versions=provenance["versions"],
     )
     report.save(run.report_json)
     write_page(run, report, recipe, preprocess, samples, learned.manifest.used)
@@ -190,11 +193,6 @@ def _predictions(learned: Learned, runner: OnnxGraph, temperature: float) -> tup
             probs_MK = _run(learned, runner, rows)
             parts.append(_as_predictions(learned, rows, probs_MK, name))
             before.append(_as_predictions(learned, rows, softmax(_as_logits(probs_MK) * temperature), name))
-    if not parts:
-        raise DataError(
-            "nothing is held out: no validation split, no test split and no cross-validation, so nothing can be measured",
-            hint="set split.val=0.2, or split.folds=5 with strategy 'features', or give a val/ folder",
-        )
     return concatenate(parts), concatenate(before)
 
 

@@ -49,14 +49,14 @@ def _on_new_data(target: Path, data: str | Path, observe: Observer) -> Scores:
     bundle = Bundle.load(find_bundle(target))
     manifest = _with_classes(scan(data, max_pixels=bundle.preprocess.max_pixels, observe=observe), bundle.classes)
     used = manifest.used
-    pixels = StoredPixels(used, bundle.preprocess, Cache.default())
-    pixels.fill(observe)
     graph = predictor(bundle)
     parts = []
-    for start in range(0, len(used), ROWS_AT_ONCE):
-        rows = np.arange(start, min(start + ROWS_AT_ONCE, len(used)))
-        parts.append(graph(network_pixels(pixels.read(rows), bundle.preprocess)))
-        observe(Progress("evaluate", int(rows[-1]) + 1, len(used)))
+    with StoredPixels(used, bundle.preprocess, Cache.default()) as pixels:
+        pixels.fill(observe)
+        for start in range(0, len(used), ROWS_AT_ONCE):
+            rows = np.arange(start, min(start + ROWS_AT_ONCE, len(used)))
+            parts.append(graph(network_pixels(pixels.read(rows), bundle.preprocess)))
+            observe(Progress("evaluate", int(rows[-1]) + 1, len(used)))
     probs_NK = np.concatenate(parts)
     splits = tuple(split or "data" for split in used.column("split"))
     predictions = Predictions(tuple(used.sources), bundle.classes, probs_NK, used.labels_N, splits)

@@ -26,7 +26,6 @@ from sortal.run import Run, find_bundle
 if TYPE_CHECKING:  # jinja2 and matplotlib are imported when a page or a figure is made
     from sortal.report.model import Report
 
-MISTAKES_SHOWN = 24
 INPUTS_SHOWN = 16
 THUMBNAIL = 160
 """Pixels: the longest side of a mistake's picture."""
@@ -47,35 +46,33 @@ class Written:
 
 def report(target: str | Path, *, observe: Observer = ignore) -> Written:
     """Write a run's page anew, and its figures for papers (PNG and SVG); raises `DataError` for anything but a finished run."""
-    from sortal.predictions import Predictions
-    from sortal.report import model
     from sortal.report.figures import write_figures
+    from sortal.report.model import Report
 
     run = Run(Path(target))
     if not run.report_json.exists():
         find_bundle(run.path)  # says what is wrong, unless it is a bundle, which has no images of its own
         raise DataError(f"{run.path} is a bundle, which has no report", hint="name the run that it came from")
-    found = model.load(run.report_json)
+    found = Report.load(run.report_json)
     manifest = Manifest.load(run.manifest)
     used = manifest.used
     preprocess = Bundle.load(run.bundle).preprocess
     recipe = recipes.read(run.recipe)
-    pixels = StoredPixels(used, preprocess, Cache.default(recipe.store.limit))
-    pixels.fill(observe)
     training = np.flatnonzero(np.array(used.column("split")) == "train")
-    samples = Samples(used.classes, used.labels_N, used.keys_N, {"train": training}, pixels)
-    write_page(run, found, recipe, preprocess, samples, used)
-    return Written(run.report_html, write_figures(found, Predictions.load(run.predictions), run.figures))
+    with StoredPixels(used, preprocess, Cache.default(recipe.store.limit)) as pixels:
+        pixels.fill(observe)
+        samples = Samples(used.classes, used.labels_N, used.keys_N, {"train": training}, pixels)
+        write_page(run, found, recipe, preprocess, samples, used)
+    return Written(run.report_html, write_figures(found, run.figures))
 
 
 def write_page(run: Run, found: "Report", recipe: Recipe, preprocess: Preprocess, samples: Samples, used: Manifest) -> None:
     """Write `report.html` with pictures of the most confident mistakes and of training inputs as the network saw them."""
-    from sortal.report.page import render
+    from sortal.report.page import render, wanted_thumbnails
 
     row_of = {source: row for row, source in enumerate(used.sources)}
-    shown = [mistake["source"] for mistake in found.mistakes[:MISTAKES_SHOWN]]
-    rows = np.array([row_of[source] for source in shown], dtype=np.int64)
-    stored = samples.pixels.read(rows) if len(rows) else []
+    shown = wanted_thumbnails(found)
+    stored = samples.pixels.read(np.array([row_of[source] for source in shown], dtype=np.int64))
     thumbnails = {source: _picture(pixels) for source, pixels in zip(shown, stored, strict=True)}
     training = samples.splits["train"]
     chosen = training[np.linspace(0, len(training) - 1, min(INPUTS_SHOWN, len(training))).astype(np.int64)]

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 import sortal
 from sortal import engines, files
 from sortal import recipe as recipes
+from sortal.data.measured import remembered
 from sortal.data.pixels import StoredPixels
 from sortal.data.samples import Samples
 from sortal.data.split import assign_folds, assign_splits
 from sortal.data.store import Cache
 from sortal.engines.protocol import Engine
-from sortal.errors import BundleError, DataError, RunExists, SortalError
+from sortal.errors import DataError, RunExists, SortalError
 from sortal.evaluate.calibration import softmax
 from sortal.evaluate.metrics import accuracy, log_loss
 from sortal.events import Decision, Event, Note, Observer, fanout, ignore
@@ -37,6 +38,8 @@ from sortal.train.fit import Fitted, fit
 from sortal.workflows.checking import scan_counting
 from sortal.workflows.finishing import Learned, finish
 
+MEASURED = ("precision", "layout", "runtime", "threads")
+"""Recipe keys that are settled by measuring."""
 STATISTICS_IMAGES = 2_000  # enough to know a channel's mean to half a percent
 
 
@@ -81,12 +84,12 @@ def train(
         settings = [*settings, f"seed={seed}"]
     started = time.monotonic()
     run, asked = _begin(data, recipe=recipe, settings=settings, out=out, resume=resume)
-    with run.locked(), _nothing_left_of_mistakes(run):
+    with run.locked(), _nothing_left_of_mistakes(run), contextlib.ExitStack() as opened:
         if run.finished:
             observe(Note(f"{run.path} is finished already; nothing was done"))
             return Trained(run, json.loads(run.result.read_text()))
         tell = fanout(observe, _log(run.events))
-        prepared = _prepare(run, asked, tell)
+        prepared = _prepare(run, asked, opened, tell)
         ready = time.monotonic()
         learned = _learn(run, prepared, tell)
         trained = time.monotonic()
@@ -166,12 +169,13 @@ def _fresh_folder(data: Path) -> Path:
 
 @contextlib.contextmanager
 def _nothing_left_of_mistakes(run: Run) -> Iterator[None]:
-    """A mistake that is found before anything was computed leaves no run behind."""
+    """A mistake that is found before the first step leaves no run behind, unless an earlier attempt had begun it."""
+    begun_before = run.manifest.exists()
     try:
         yield
     except SortalError as error:
-        if error.exit_code == 2 and not run.recipe.exists():
-            for leftover in (run.events, run.manifest, run.decisions, run.about, run.path / ".lock"):
+        if error.exit_code == 2 and not begun_before and not run.checkpoint.exists():
+            for leftover in (run.events, run.recipe, run.decisions, run.manifest, run.about, run.path / ".lock"):
                 leftover.unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 run.path.rmdir()
@@ -206,7 +210,8 @@ class _Prepared:
     decoded: int
 
 
-def _prepare(run: Run, asked: dict[str, Any], observe: Observer) -> _Prepared:
+def _prepare(run: Run, asked: dict[str, Any], opened: contextlib.ExitStack, observe: Observer) -> _Prepared:
+    """Find or make all that is fixed before the first step; what must be closed at the end goes into `opened`."""
     decoded = 0 if run.recipe.exists() else _decide(run, asked, observe)
     manifest, recipe = Manifest.load(run.manifest), recipes.read(run.recipe)
     decisions = [Decision(**each) for each in json.loads(run.decisions.read_text())]
@@ -214,7 +219,7 @@ def _prepare(run: Run, asked: dict[str, Any], observe: Observer) -> _Prepared:
     used = manifest.used
     preprocess = _geometry(engine, recipe)
     cache = Cache.default(recipe.store.limit)
-    pixels = StoredPixels(used, preprocess, cache)
+    pixels = opened.enter_context(StoredPixels(used, preprocess, cache))
     pixels.fill(observe)
     split_N = np.array(used.column("split"))
     rows = {name: np.flatnonzero(split_N == name) for name in SPLITS}
@@ -255,15 +260,42 @@ def _decide(run: Run, asked: dict[str, Any], observe: Observer) -> int:
     if base.split.folds:
         manifest = assign_folds(manifest, base.split.folds, seed=base.seed)
     _require_training_images(manifest)
+    _require_held_out_images(manifest, base)
     geometry = _geometry(engine, base)
-    recipe, reasons = engine.measured(base, geometry, len(manifest.classes))
-    decisions += [Decision(key, str(getattr(recipe, key)), reason) for key, reason in reasons.items()]
+    recipe, measured = _measured(engine, base, geometry, len(manifest.classes))
+    decisions += measured
     for decision in decisions:
         observe(decision)
     manifest.save(run.manifest)
     files.write_text(run.decisions, json.dumps([asdict(decision) for decision in decisions], indent=2, ensure_ascii=False))
     recipes.write(recipe, run.recipe)
     return scanned.decoded
+
+
+def _measured(engine: Engine, recipe: Recipe, geometry: Preprocess, classes: int) -> tuple[Recipe, list[Decision]]:
+    """Every 'auto' replaced by what is fastest on this machine, measured once for each network, size and batch."""
+    of_recipe = (
+        "engine",
+        "model",
+        "strategy",
+        "image_size",
+        "channels",
+        "stem",
+        "batch_size",
+        "precision",
+        "layout",
+        "runtime",
+    )
+    question = {"machine": asdict(engine.machine()), "sortal": sortal.__version__}
+    question |= {key: getattr(recipe, key) for key in (*of_recipe, "threads")}
+
+    def measure() -> dict[str, Any]:
+        found, reasons = engine.measured(recipe, geometry, classes)
+        return {"found": {key: getattr(found, key) for key in MEASURED}, "reasons": reasons}
+
+    answer = remembered(Cache.default(), question, measure)
+    found = recipes.parse(recipe.model_dump(mode="json") | answer["found"])
+    return found, [Decision(key, str(getattr(found, key)), reason) for key, reason in answer["reasons"].items()]
 
 
 def _require_training_images(manifest: Manifest) -> None:
@@ -274,6 +306,21 @@ def _require_training_images(manifest: Manifest) -> None:
         raise DataError(
             f"no training images of {', '.join(map(repr, without))}",
             hint="a class can only be learnt from images in the training split: move some there, or remove the class",
+        )
+
+
+def _require_held_out_images(manifest: Manifest, recipe: Recipe) -> None:
+    """What the recipe looks at must be there, and there must be something to measure the result on."""
+    held_out = set(manifest.split_counts()) & {"val", "test"}
+    if "val" not in held_out and (recipe.best.monitor != "last" or recipe.stop.patience):
+        raise DataError(
+            "best.monitor and stop.patience look at a validation split, and there is none",
+            hint="give a val/ folder, set split.val=0.2, or set best.monitor=last and stop.patience=0",
+        )
+    if not held_out and not recipe.split.folds:
+        raise DataError(
+            "nothing is held out: no validation split, no test split and no cross-validation, so nothing can be measured",
+            hint="set split.val=0.2, or split.folds=5 with strategy 'features', or give a val/ or test/ folder",
         )
 
 
@@ -326,11 +373,6 @@ def _learn(run: Run, prepared: _Prepared, observe: Observer) -> Learned:
             probs = softmax(logits_NK)
             return {"accuracy": accuracy(probs, val_labels), "log_loss": log_loss(probs, val_labels)}
 
-    elif recipe.best.monitor != "last" or recipe.stop.patience:
-        raise BundleError(
-            "best.monitor and stop.patience look at a validation split, and there is none",
-            hint="give a val/ folder, set split.val=0.2, or set best.monitor=last and stop.patience=0",
-        )
     fitted: Fitted = fit(open_session(recipe, samples), recipe, scores=scores, save_to=run.checkpoint, observe=observe)
     return Learned(
         engine=prepared.engine,

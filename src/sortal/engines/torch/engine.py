@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sortal.engines.torch.models.weights import load_weights
 
 from sortal.data.samples import Samples
 from sortal.engines.protocol import Arrays, Input
@@ -18,6 +17,7 @@ from sortal.engines.torch.export import to_onnx, with_initializer
 from sortal.engines.torch.frozen import TorchFrozen, to_bytes
 from sortal.engines.torch.inputs import FeatureInputs, PixelInputs
 from sortal.engines.torch.models import table
+from sortal.engines.torch.models.weights import load_weights
 from sortal.engines.torch.network import Deployed, Network, make_head
 from sortal.engines.torch.session import TorchSession
 from sortal.plan import Machine
@@ -63,7 +63,7 @@ class TorchEngine:
         network = self._network(recipe, preprocess, classes=2)
         plain = Recipe.model_validate(recipe.model_dump() | {"runtime": "onnx"})
         frozen = TorchFrozen(plain, preprocess, network)
-        images = np.zeros((16, preprocess.size, preprocess.size, preprocess.channels), np.uint8)
+        images = np.zeros((8, preprocess.size, preprocess.size, preprocess.channels), np.uint8)
         return measure.inference_choice({"onnx": frozen.run, "torch": frozen.in_torch()}, images)
 
     def frozen(self, recipe: Recipe, preprocess: Preprocess) -> TorchFrozen:
@@ -71,7 +71,8 @@ class TorchEngine:
         return TorchFrozen(recipe, preprocess, self._network(recipe, preprocess, classes=2))
 
     def open(self, recipe: Recipe, preprocess: Preprocess, samples: Samples) -> TorchSession:
-        torch.set_num_threads(recipe.threads)
+        # A head's matrices are so small that threads spend their time waiting for each other.
+        torch.set_num_threads(1 if samples.features is not None else recipe.threads)
         device = torch.device(self.machine().accelerator or "cpu")
         classes = len(samples.classes)
         if samples.features is not None:
@@ -84,6 +85,7 @@ class TorchEngine:
         return TorchSession(recipe, samples, network, inputs, network.depths(), device)
 
     def assemble(self, recipe: Recipe, preprocess: Preprocess, classes: int, weights: Arrays) -> "TorchAssembled":
+        torch.set_num_threads(recipe.threads)
         network = self._network(recipe, preprocess, classes)
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in weights.items()}
         (network.head if recipe.strategy == "features" else network).load_state_dict(tensors)

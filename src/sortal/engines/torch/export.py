@@ -3,11 +3,13 @@
 import io
 import warnings
 from collections.abc import Mapping
+from typing import Any, cast
 
 import numpy as np
 import onnx
 import torch
 from torch import nn
+from torch.jit._trace import TracerWarning  # where it is defined; torch.jit does not export it by name
 
 OPSET = 17
 
@@ -21,11 +23,11 @@ def to_onnx(module: nn.Module, *, size: int, channels: int, output: str) -> byte
         # is compared with its module before anyone gets it.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", category=UserWarning)
-        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+        warnings.filterwarnings("ignore", category=TracerWarning)
         torch.onnx.export(
             module.eval(),
             (example,),
-            buffer,
+            cast(Any, buffer),  # it takes a file too; its annotation forgot
             dynamo=False,
             opset_version=OPSET,
             input_names=["images"],

@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sortal.engines.torch.augment import augment
 
 from sortal.engines.onnx import OnnxGraph, chunk_size
+from sortal.engines.torch.augment import augment
 from sortal.engines.torch.export import to_onnx
 from sortal.engines.torch.network import BodyFromBytes, Network
 from sortal.preprocess import Preprocess, network_pixels
@@ -24,9 +25,13 @@ class TorchFrozen:
         self.recipe = recipe
         self.preprocess = preprocess
         self.network = network.eval()
-        self.run: Run = {"onnx": self.in_onnx, "torch": self.in_torch}[recipe.runtime]()
-        self.dimensions = self.run(np.zeros((1, preprocess.size, preprocess.size, preprocess.channels), np.uint8)).shape[1]
+        self.dimensions = network.body.dimensions
         self.key = self._key()
+
+    @cached_property
+    def run(self) -> Run:
+        """Made when the first features are asked for: where all are stored already, exporting would be a second wasted."""
+        return {"onnx": self.in_onnx, "torch": self.in_torch}[self.recipe.runtime]()
 
     def in_onnx(self) -> Run:
         """ONNX Runtime in float32 on all cores."""
@@ -36,7 +41,7 @@ class TorchFrozen:
 
     def in_torch(self) -> Run:
         """Eager torch in float32; the way that works for whatever cannot be exported."""
-        module = BodyFromBytes(self.network).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        module = BodyFromBytes(self.network).eval().to(memory_format=torch.channels_last)
 
         def run(images_NSSC: NDArray[np.uint8]) -> NDArray[np.float32]:
             size = chunk_size(images_NSSC.shape[1:])

@@ -6,11 +6,11 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sortal.engines.torch.augment import augment, mix
 from torch import Tensor
 
 from sortal.augment import draws
 from sortal.data.samples import Features, Samples
+from sortal.engines.torch.augment import augment, mix
 from sortal.engines.torch.network import images_to_tensor
 from sortal.preprocess import Preprocess, network_pixels
 from sortal.recipe import Recipe

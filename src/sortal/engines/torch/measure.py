@@ -24,8 +24,8 @@ def training_choice(
 
     What the recipe says already is not measured. Each candidate takes one step to warm up and the better of two is counted.
     """
-    precisions = ["float32", "bf16"] if recipe.precision == "auto" else [recipe.precision]
-    layouts = ["nchw", "channels_last"] if recipe.layout == "auto" else [recipe.layout]
+    precisions: list[str] = ["float32", "bf16"] if recipe.precision == "auto" else [recipe.precision]
+    layouts: list[str] = ["nchw", "channels_last"] if recipe.layout == "auto" else [recipe.layout]
     count = min(IMAGES, recipe.batch_size)
     rates: dict[tuple[str, str], float] = {}
     for precision, layout in _candidates(precisions, layouts):
@@ -46,7 +46,7 @@ def _seconds_a_step(model: nn.Module, precision: str, layout: str, shape: tuple[
     labels = torch.arange(shape[0]) % classes
     model.train()
     if layout == "channels_last":
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = model.to(memory_format=torch.channels_last)
         x = x.contiguous(memory_format=torch.channels_last)
 
     def step() -> None:
@@ -60,7 +60,7 @@ def _seconds_a_step(model: nn.Module, precision: str, layout: str, shape: tuple[
 
 def inference_choice(candidates: dict[str, Callable[[np.ndarray], object]], images: np.ndarray) -> tuple[str, str]:
     """The fastest of several ways to run the same images, and the reason with its figures."""
-    rates = {name: len(images) / _best_of(lambda run=run: run(images)) for name, run in candidates.items()}  # type: ignore[misc]
+    rates = {name: len(images) / _best_of(lambda run=run: run(images), times=1) for name, run in candidates.items()}  # type: ignore[misc]
     best = max(rates, key=lambda name: rates[name])
     return best, "measured images/s of the frozen part: " + ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
 

@@ -38,7 +38,7 @@ class TorchSession:
         self.device = device
         self.model = model.to(device)
         if recipe.layout == "channels_last":
-            self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.model = self.model.to(memory_format=torch.channels_last)
         self.optimizer = make_optimizer(recipe, self.model, depths)
         self.averaged = _tensors(self.model, copy=True) if recipe.average.name == "ema" else None
         self.rows_N = samples.splits["train"]
@@ -84,7 +84,7 @@ class TorchSession:
 
     def _head_only(self, inputs: Tensor) -> Tensor:
         """Logits with the body frozen: no gradients, and its batch norm as in evaluation."""
-        self.model.body.eval()  # type: ignore[operator, union-attr]
+        self.model.body.eval()  # type: ignore[union-attr]
         with torch.no_grad():
             features = self.model.features(inputs)  # type: ignore[operator]
         logits: Tensor = self.model.head(features)  # type: ignore[operator]

@@ -34,7 +34,10 @@ def augment(
     if spec.crop == "resized" or spec.rotate or spec.translate or spec.shear or spec.zoom:
         images = _resampled(pixels_NRRC, at, spec, size)
     else:
-        images = geometry.to_float(_shifted_and_mirrored(pixels_NRRC, at, spec, size), channels_last=channels_last)
+        # Colours are turned plane by plane, so the layout is made last where there is any.
+        bytes_alone = not (spec.brightness or spec.contrast or spec.saturation or spec.hue or spec.rand_augment)
+        pixels = _shifted_and_mirrored(pixels_NRRC, at, spec, size)
+        images = geometry.to_float(pixels, channels_last=channels_last and bytes_alone)
     images = _recoloured(images, at, spec)
     if spec.rand_augment:
         images = randaugment.apply(images, at, count=spec.rand_augment, level=spec.rand_magnitude)

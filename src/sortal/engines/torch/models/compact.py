@@ -43,7 +43,7 @@ class StrongestResponse(nn.Module):
 
 
 def compact(channels: int, size: int) -> Body:
-    """32, 64, 128 and 256 maps: 1.2 million weights, 53 million multiply-adds at 28 x 28."""
+    """32, 64, 128 and 256 maps: 1.2 million weights, 64 million multiply-adds at 28 x 28."""
     return _compact(channels, size, (32, 64, 128, 256))
 
 

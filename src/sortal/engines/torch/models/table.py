@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import nn
@@ -27,7 +28,7 @@ OURS.add(
     "resnet_333", f"{HERE}.residual:resnet_333", "small images, residual, three blocks in each of three stages, as in Keras"
 )
 
-PROBED = 1024
+PROBED = 512
 """Pixels beyond which no size is tried when one that a network takes is looked for."""
 
 
@@ -51,7 +52,7 @@ def expects(name: str, *, pretrained: bool, image_size: int) -> Input:
         return Input(image_size, image_size, "bicubic", None, None)
     cfg = timm_body.config(known(name))
     share = cfg.get("crop_pct") or 1.0
-    interpolation = "bilinear" if cfg.get("interpolation") == "bilinear" else "bicubic"
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear" if cfg.get("interpolation") == "bilinear" else "bicubic"
     return Input(image_size, max(image_size, round(image_size / share)), interpolation, tuple(cfg["mean"]), tuple(cfg["std"]))
 
 

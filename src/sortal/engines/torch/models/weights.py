@@ -164,10 +164,10 @@ def _without_classifier(state: Mapping[str, Tensor], name: str) -> tuple[dict[st
         kept = {
             key.removeprefix("body.").removeprefix("net."): value for key, value in state.items() if key.startswith("body.")
         }
-        return kept, tuple(key for key in state if key.startswith("head."))
+        return kept, tuple(sorted(key for key in state if key.startswith("head.")))
     places = (timm_body.config(name).get("classifier") or ()) if name not in table.OURS else ()
     places = (places,) if isinstance(places, str) else tuple(places)
-    dropped = tuple(key for key in state if key.rpartition(".")[0] in places)
+    dropped = tuple(sorted(key for key in state if key.rpartition(".")[0] in places))  # files come in any order
     return {key: value for key, value in state.items() if key not in dropped}, dropped
 
 

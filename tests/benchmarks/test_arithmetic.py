@@ -1,0 +1,191 @@
+"""The arithmetic of the benchmarks: ratios, extrapolation, paired intervals, and logs that are never overwritten."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import crossval, fashion, harness, kills, transfer
+from benchmarks.__main__ import BENCHMARKS, show
+
+
+def test_the_ratio_is_the_peers_time_over_ours() -> None:
+    assert harness.times_faster(2.0, 30.0) == 15.0
+
+
+@pytest.mark.parametrize("times", [(0.0, 1.0), (1.0, 0.0), (-1.0, 1.0), (float("nan"), 1.0)])
+def test_a_time_that_is_none_gives_no_ratio(times: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match="above zero"):
+        harness.times_faster(*times)
+
+
+def test_a_spread_is_told_by_its_median_and_its_ends() -> None:
+    assert harness.spread([3.0, 1.0, 2.0, 10.0]) == {"median": 2.5, "least": 1.0, "most": 10.0, "runs": 4}
+
+
+def test_a_command_is_timed_from_start_to_end_and_its_output_kept_apart() -> None:
+    done = harness.ran(
+        [sys.executable, "-c", "import sys,time; time.sleep(0.2); print('{\"a\": 1}'); print('b', file=sys.stderr)"]
+    )
+    assert (done.answer(), done.lines(), done.stderr.strip()) == ({"a": 1}, [{"a": 1}], "b")
+    assert 0.2 <= done.seconds < 30
+    assert done.peak_bytes > 1_000_000
+
+
+def test_a_command_that_fails_stops_the_benchmark_with_what_it_said() -> None:
+    with pytest.raises(harness.CommandFailed, match="no good") as caught:
+        harness.ran([sys.executable, "-c", "import sys; sys.exit('no good')"])
+    assert "exit code 1" in str(caught.value)
+
+
+def test_a_command_is_written_without_the_folders_of_the_machine() -> None:
+    assert harness.readable(["/home/me/bin/sortal", "train", Path("/tmp/x/photos"), "--json"]) == "sortal train photos --json"
+
+
+def test_epochs_that_were_not_run_are_added_at_the_mean_of_those_that_were() -> None:
+    assert transfer.extrapolated(70.0, [21.0, 20.0, 19.0], 25) == 70.0 + 22 * 20.0
+
+
+def test_a_complete_run_is_not_extrapolated() -> None:
+    assert transfer.extrapolated(70.0, [2.0] * 25, 25) == 70.0
+
+
+def _ran(seconds: float, stdout: str) -> harness.Ran:
+    return harness.Ran(("x",), 0, seconds, seconds, 0, stdout, "")
+
+
+def _epochs(*accuracies: float) -> str:
+    return "\n".join(json.dumps({"epoch": n + 1, "seconds": 20.0, "accuracy": a}) for n, a in enumerate(accuracies))
+
+
+def test_an_extrapolated_result_says_so_and_a_complete_one_does_not() -> None:
+    ours = [_ran(10.0, json.dumps({"metrics": {"val": {"accuracy": 0.95, "accuracy_interval": [0.9, 0.98]}}}))]
+    three = transfer.against_seeds(ours, _ran(70.0, _epochs(0.8, 0.9, 0.91)))
+    assert (three.peer, three.ratio) == (70.0 + 22 * 20.0, 51.0)
+    assert any("EXTRAPOLATED" in note for note in three.notes)
+    whole = transfer.against_seeds(ours, _ran(510.0, _epochs(*[0.9] * 25)))
+    assert (whole.peer, whole.ratio) == (510.0, 51.0)
+    assert not any("EXTRAPOLATED" in note for note in whole.notes)
+
+
+def test_a_ratio_below_the_promise_breaks_the_claim() -> None:
+    ours = [_ran(100.0, json.dumps({"metrics": {"val": {"accuracy": 0.95, "accuracy_interval": [0.9, 0.98]}}}))]
+    result = transfer.against_fastai(ours, _ran(250.0, _epochs(0.9, 0.95)), epochs=4)
+    assert [claim.holds for claim in result.claims] == [False]
+
+
+def test_a_second_run_that_computes_anything_breaks_the_claim() -> None:
+    metrics = {"val": {"accuracy": 0.95}}
+    first = [_ran(9.0, json.dumps({"metrics": metrics}))]
+    for work, holds in (({"decoded": 0, "features_computed": 0}, True), ({"decoded": 0, "features_computed": 1}, False)):
+        result = transfer.second_time(first, _ran(5.0, json.dumps({"metrics": metrics, "work": work})))
+        assert [claim.holds for claim in result.claims] == [holds]
+
+
+def _fashion(accuracy: float) -> harness.Ran:
+    answer = {
+        "metrics": {"test": {"accuracy": accuracy, "accuracy_interval": [0, 1]}}, "seconds": {},
+        "work": {"images_per_second": 1},
+    }  # fmt: skip
+    return _ran(100.0, json.dumps(answer))
+
+
+def _cnn(*accuracies: float) -> harness.Ran:
+    lines = [{"epoch": n + 1, "accuracy": a, "seconds_so_far": 300.0 * (n + 1)} for n, a in enumerate(accuracies)]
+    return _ran(610.0, "\n".join(map(json.dumps, lines)))
+
+
+def test_time_to_accuracy_has_a_ratio_only_if_both_reached_it() -> None:
+    made = _ran(1.0, "{}")
+    assert fashion.compared("fashion", made, _fashion(0.935), _cnn(0.9, 0.92)).ratio == 6.1
+    assert fashion.compared("fashion", made, _fashion(0.935), _cnn(0.9, 0.919)).ratio is None
+    assert fashion.compared("fashion", made, _fashion(0.919), _cnn(0.9, 0.92)).ratio is None
+
+
+def test_the_first_epoch_that_reaches_the_target_counts() -> None:
+    epochs = [{"accuracy": 0.9}, {"accuracy": 0.92, "epoch": 2}, {"accuracy": 0.95}]
+    assert fashion.first_reaching(epochs, 0.92) == epochs[1]
+    assert fashion.first_reaching(epochs, 0.96) is None
+
+
+def test_the_paired_difference_of_equal_answers_is_nothing() -> None:
+    same = np.array([[True, False, True], [True, True, False]])
+    assert crossval.paired_difference(same, same) == (0.0, (0.0, 0.0))
+
+
+def test_the_paired_difference_is_positive_where_ours_is_better() -> None:
+    ours, other = np.ones((2, 4), dtype=bool), np.zeros((2, 4), dtype=bool)
+    assert crossval.paired_difference(ours, other) == (1.0, (1.0, 1.0))
+
+
+def test_more_repeats_on_the_same_images_do_not_narrow_the_interval() -> None:
+    random = np.random.default_rng(0)
+    ours, other = random.random((1, 200)) < 0.9, random.random((1, 200)) < 0.8
+    once = crossval.paired_difference(ours, other)
+    many = crossval.paired_difference(np.repeat(ours, 50, axis=0), np.repeat(other, 50, axis=0))
+    assert many[0] == pytest.approx(once[0])
+    assert many[1] == pytest.approx(once[1])
+
+
+def test_the_interval_is_that_of_the_normal_approximation_where_images_are_many() -> None:
+    random = np.random.default_rng(1)
+    ours, other = random.random((1, 4000)) < 0.9, random.random((1, 4000)) < 0.85
+    difference_N = ours[0].astype(float) - other[0]
+    mean, (low, high) = crossval.paired_difference(ours, other)
+    half = 1.96 * difference_N.std() / np.sqrt(4000)
+    assert (low, high) == pytest.approx((mean - half, mean + half), abs=0.002)
+
+
+def test_arrays_of_different_shapes_cannot_be_paired() -> None:
+    with pytest.raises(ValueError, match="same shape"):
+        crossval.paired_difference(np.ones((1, 3), dtype=bool), np.ones((1, 4), dtype=bool))
+
+
+def test_a_log_of_the_same_day_stands_beside_the_first(tmp_path: Path) -> None:
+    entry = {"name": "x", "date": "2026-01-02"}
+    assert [harness.log({**entry, "n": n}, tmp_path).name for n in range(2)] == ["2026-01-02-x.json", "2026-01-02-x-2.json"]
+    assert json.loads((tmp_path / "2026-01-02-x.json").read_text())["n"] == 0
+
+
+def test_a_record_is_json_with_machine_and_all_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    result = harness.Result(
+        name="x", unit="seconds", ours=1.0, peer=2.0, ratio=2.0, accuracy={"ours": 0.9, "peer": 0.8},
+        numbers={"interval": (0.1, 0.2)},
+        claims=[harness.Claim("twice as fast", True), harness.Claim("three times", False)], notes=["once"],
+    )  # fmt: skip
+    entry = json.loads(json.dumps(harness.record("x", [result], ["x", "--json"])))
+    assert entry["command"] == "python -m benchmarks x --json"
+    assert entry["machine"]["cores"] >= 1
+    assert entry["results"][0]["ratio"] == 2.0
+    show(entry)
+    shown = capsys.readouterr().out
+    assert "ratio 2.0" in shown
+    assert "DOES NOT HOLD: three times" in shown
+
+
+def test_a_command_is_killed_at_its_moment_and_one_that_is_done_is_not(tmp_path: Path) -> None:
+    sleeps, ends = [sys.executable, "-c", "import time; time.sleep(60)"], [sys.executable, "-c", "pass"]
+    killed = kills.kill_at(sleeps, {}, tmp_path, 0.2, aimed=False)
+    assert killed is not None
+    assert 0.2 <= killed["seconds"] < 30
+    assert killed["stage"] == "nothing written"
+    assert kills.kill_at(ends, {}, tmp_path, 30.0, aimed=False) is None
+
+
+def test_an_aimed_kill_waits_for_a_checkpoint_that_is_being_written(tmp_path: Path) -> None:
+    writes = f"import time; time.sleep(0.3); open({str(tmp_path / '.checkpoint.safetensors.1-a.part')!r}, 'w'); time.sleep(60)"
+    killed = kills.kill_at([sys.executable, "-c", writes], {}, tmp_path, 0.0, aimed=True)
+    assert killed is not None
+    assert killed["half_written"] == ["checkpoint"]
+
+
+def test_a_command_that_fails_by_itself_is_not_taken_for_killed(tmp_path: Path) -> None:
+    with pytest.raises(harness.CommandFailed, match="exit code 1"):
+        kills.kill_at([sys.executable, "-c", "raise SystemExit(1)"], {}, tmp_path, 30.0, aimed=False)
+
+
+@pytest.mark.parametrize("name", sorted(BENCHMARKS))
+def test_every_benchmark_has_its_module(name: str) -> None:
+    assert (harness.ROOT / "benchmarks" / f"{name}.py").is_file()

@@ -1,0 +1,288 @@
+"""Training from end to end, on pictures and networks so small that a run takes a second."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sortal.bundle import Bundle
+from sortal.errors import BundleError, DataError, ParityError, RecipeError, RunExists, SortalError, UnknownName
+from sortal.events import Decision, Event
+from sortal.manifest import Manifest
+from sortal.predictions import Predictions
+from sortal.recipe import Average, Head, Optimizer, Recipe, Schedule, Split
+from sortal.workflows import evaluate, load, predict, report, train
+from sortal.workflows.finishing import compare
+
+Make = Callable[..., Path]
+
+SCRATCH = Recipe(
+    model="lenet5",
+    weights="none",
+    strategy="scratch",
+    image_size=16,
+    epochs=3,
+    batch_size=8,
+    learning_rate=0.02,
+    precision="float32",
+    layout="nchw",
+    split=Split(val=0.2, test=0.2),
+)
+FROZEN = SCRATCH.model_copy(
+    update={"strategy": "features", "model": "resnet10t", "image_size": 32, "runtime": "onnx", "split": Split(folds=3)}
+)
+
+
+def test_a_run_holds_everything_and_says_so(coloured: Make, tmp_path: Path) -> None:
+    trained = train(coloured(), recipe=SCRATCH, out=tmp_path / "run")
+    result = trained.to_json()
+    assert set(result) == {"run", "recipe", "reasons", "splits", "excluded", "metrics", "seconds", "work"}
+    assert sum(result["splits"].values()) == 36
+    assert set(result["metrics"]) == {"val", "test"}
+    assert set(result["seconds"]) == {"total", "prepare", "train", "finish"}
+    assert set(result["work"]) == {"decoded", "features_computed", "steps", "images_per_second"}
+    run = trained.run
+    for path in (run.manifest, run.recipe, run.checkpoint, run.predictions, run.report_json, run.report_html, run.result):
+        assert path.is_file(), path
+    assert json.loads(run.result.read_text()) == result
+
+
+def test_the_published_scores_are_those_of_the_bundles_own_graph(coloured: Make, tmp_path: Path) -> None:
+    data = coloured()
+    run = train(data, recipe=SCRATCH, out=tmp_path / "run").run
+    told = Predictions.load(run.predictions).split("test")
+    probs = load(run.path).predict_proba([data / source for source in told.sources])
+    np.testing.assert_allclose(probs, told.probs_NK, atol=1e-6)
+
+
+def test_features_are_cross_validated_and_computed_once(coloured: Make, tmp_path: Path) -> None:
+    data = coloured()
+    first = train(data, recipe=FROZEN, out=tmp_path / "first").to_json()
+    again = train(data, recipe=FROZEN, out=tmp_path / "again").to_json()
+    assert first["work"]["decoded"] > 0
+    assert first["work"]["features_computed"] == 36 * (1 + FROZEN.augment.views)
+    assert (again["work"]["decoded"], again["work"]["features_computed"]) == (0, 0)
+    assert first["metrics"] == again["metrics"]
+    assert first["metrics"]["cross_validation"]["images"] == 36
+    weights = [(tmp_path / name / "bundle" / "weights.safetensors").read_bytes() for name in ("first", "again")]
+    assert weights[0] == weights[1]
+
+
+def test_each_cross_validated_image_is_judged_once(coloured: Make, tmp_path: Path) -> None:
+    run = train(coloured(), recipe=FROZEN, out=tmp_path / "run").run
+    told = Predictions.load(run.predictions)
+    assert told.split_names == ("cross_validation",)
+    assert sorted(told.sources) == sorted(Manifest.load(run.manifest).sources)
+
+
+def test_new_images_cost_only_their_own_features(coloured: Make, tmp_path: Path) -> None:
+    data = coloured()
+    # Pretrained weights bring their own normalisation; a measured one would change with every image that is added.
+    pretrained = FROZEN.model_copy(update={"model": "tf_efficientnet_lite0", "weights": "default", "resize": 32})
+    train(data, recipe=pretrained, out=tmp_path / "first")
+    (data / "red" / "new.png").write_bytes((data / "red" / "000.png").read_bytes() + b"another file, the same picture")
+    again = train(data, recipe=pretrained, out=tmp_path / "again").to_json()
+    assert again["work"]["features_computed"] == 1 + FROZEN.augment.views
+
+
+def test_a_plan_without_a_recipe_says_why(coloured: Make, tmp_path: Path) -> None:
+    events: list[Event] = []
+    settings = ["model=resnet10t", "weights=none", "image_size=32", "resize=32", "epochs=2", "augment.views=1"]
+    result = train(coloured(), settings=settings, out=tmp_path / "run", observe=events.append).to_json()
+    assert result["recipe"]["strategy"] == "features"
+    told = {reason["key"]: reason["reason"] for reason in result["reasons"]}
+    assert "36 training images are few" in told["strategy"]
+    assert "model" not in told  # what the user set needs no reason of ours
+    assert told["strategy"] in {event.reason for event in events if isinstance(event, Decision)}
+
+
+@pytest.mark.parametrize(
+    "change", [{"average": Average(name="ema", decay=0.9)}, {"optimizer": Optimizer(name="sgd", nesterov=True)}]
+)
+def test_the_same_recipe_gives_the_same_bytes(coloured: Make, tmp_path: Path, change: dict[str, object]) -> None:
+    recipe, data = SCRATCH.model_copy(update=change), coloured()
+    weights = [
+        (train(data, recipe=recipe, out=tmp_path / name).run.bundle / "weights.safetensors").read_bytes() for name in ("a", "b")
+    ]
+    assert weights[0] == weights[1]
+
+
+def test_another_seed_gives_other_weights(coloured: Make, tmp_path: Path) -> None:
+    data = coloured()
+    weights = [
+        (train(data, recipe=SCRATCH, seed=seed, out=tmp_path / str(seed)).run.bundle / "weights.safetensors").read_bytes()
+        for seed in (1, 2)
+    ]
+    assert weights[0] != weights[1]
+
+
+def test_a_staged_training_holds_the_body_until_it_is_thawed(coloured: Make, tmp_path: Path) -> None:
+    from safetensors.numpy import load as arrays
+
+    recipe = Recipe.model_validate(
+        SCRATCH.model_dump() | {"strategy": "staged", "model": "resnet10t", "image_size": 32, "epochs": 2}
+    )
+
+    def body(share: float, out: str) -> dict[str, np.ndarray]:
+        schedule = Schedule(head_only=share)
+        run = train(data, recipe=recipe.model_copy(update={"schedule": schedule}), out=tmp_path / out).run
+        found = arrays((run.bundle / "weights.safetensors").read_bytes())
+        return {name: array for name, array in found.items() if name.startswith("body.")}
+
+    data = coloured()
+    held, thawed, longer = body(1.0, "held"), body(0.5, "thawed"), body(0.9, "longer")
+    assert any((held[name] != thawed[name]).any() for name in held)
+    assert any((longer[name] != thawed[name]).any() for name in held)
+    import sortal.engines as engines
+
+    start = engines.load("torch").assemble  # a body that was held is the one that the recipe starts from
+    assert callable(start)
+
+
+def test_a_hidden_layer_can_stand_between_features_and_classes(coloured: Make, tmp_path: Path) -> None:
+    recipe = FROZEN.model_copy(update={"head": Head(kind="mlp", hidden=8, dropout=0.2)})
+    run = train(coloured(), recipe=recipe, out=tmp_path / "run").run
+    assert Bundle.load(run.bundle).about["parity"]["flips"] == 0
+
+
+def test_resuming_a_finished_run_does_nothing(coloured: Make, tmp_path: Path) -> None:
+    data = coloured()
+    first = train(data, recipe=SCRATCH, out=tmp_path / "run")
+    before = first.run.result.stat().st_mtime_ns
+    again = train(out=tmp_path / "run", resume=True)
+    assert again.to_json() == first.to_json()
+    assert first.run.result.stat().st_mtime_ns == before
+
+
+def test_a_folder_with_another_run_is_not_touched(coloured: Make, tmp_path: Path) -> None:
+    data = coloured()
+    train(data, recipe=SCRATCH, out=tmp_path / "run")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    with pytest.raises(RunExists, match="already holds another run") as caught:
+        train(data, recipe=SCRATCH, out=tmp_path / "run")
+    assert "--resume" in caught.value.hint
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
+
+
+def test_a_folder_with_other_files_is_not_touched(coloured: Make, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("years of work")
+    with pytest.raises(RunExists, match="other files"):
+        train(coloured(), recipe=SCRATCH, out=tmp_path / "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "said"),
+    [
+        ({"recipe": "photoes"}, UnknownName, "photoes"),
+        ({"recipe": "nowhere.toml"}, DataError, "nowhere.toml"),
+        ({"settings": ["epocs=3"]}, RecipeError, "did you mean 'epochs'"),
+        ({"settings": ["epochs=many"]}, RecipeError, "'many'"),
+        ({"recipe": SCRATCH, "settings": ["model=resnet81"]}, UnknownName, "resnet81"),
+        ({"recipe": SCRATCH, "settings": ["best.monitor=accuracy", "split.val=0"]}, SortalError, "validation split"),
+        ({"recipe": SCRATCH, "settings": ["split.val=0", "split.test=0"]}, DataError, "nothing can be measured"),
+    ],
+)
+def test_a_mistake_is_told_and_leaves_nothing_behind(
+    coloured: Make, tmp_path: Path, words: dict[str, object], error: type[SortalError], said: str
+) -> None:
+    with pytest.raises(error, match=said) as caught:
+        train(coloured(), out=tmp_path / "run", **words)  # type: ignore[arg-type]
+    assert caught.value.exit_code == 2
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_that_does_not_exist_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        train(tmp_path / "nowhere", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_weights_file_that_does_not_fit_names_its_tensors(coloured: Make, tmp_path: Path) -> None:
+    from safetensors.numpy import save
+
+    (tmp_path / "w.safetensors").write_bytes(save({"something": np.zeros(3, np.float32)}))
+    recipe = FROZEN.model_copy(update={"weights": str(tmp_path / "w.safetensors")})
+    with pytest.raises(SortalError, match="do not fit resnet10t"):
+        train(coloured(), recipe=recipe, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_resuming_what_is_no_run_says_so(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="holds no run"):
+        train(out=tmp_path, resume=True)
+
+
+def test_an_unreadable_image_is_set_aside_and_named(coloured: Make, tmp_path: Path) -> None:
+    data = coloured()
+    (data / "red" / "broken.png").write_bytes(b"")
+    result = train(data, recipe=SCRATCH, out=tmp_path / "run").to_json()
+    assert [each["source"] for each in result["excluded"]] == ["red/broken.png"]
+    assert sum(result["splits"].values()) == 36
+
+
+def test_a_class_of_nothing_but_broken_images_cannot_be_learnt(coloured: Make, tmp_path: Path) -> None:
+    data = coloured()
+    (data / "violet").mkdir()
+    (data / "violet" / "broken.png").write_bytes(b"GIF89a")
+    with pytest.raises(DataError, match="violet"):
+        train(data, recipe=SCRATCH, out=tmp_path / "run")
+
+
+def test_a_model_can_be_scored_on_data_it_has_never_seen(coloured: Make, tmp_path: Path) -> None:
+    run = train(coloured(), recipe=SCRATCH, out=tmp_path / "run").run
+    other = coloured(name="others", each=5)
+    scores = evaluate(run.path, other)
+    assert scores.metrics["data"]["images"] == 15
+    with pytest.raises(DataError, match="'mauve'"):
+        evaluate(run.path, coloured(name="strange", each=2, classes=("blue", "mauve")))
+
+
+def test_evaluating_a_run_gives_what_training_said(coloured: Make, tmp_path: Path) -> None:
+    trained = train(coloured(), recipe=SCRATCH, out=tmp_path / "run")
+    assert evaluate(trained.run.path).to_json()["metrics"] == trained.to_json()["metrics"]
+
+
+@pytest.mark.slow
+def test_a_report_can_be_written_anew(coloured: Make, tmp_path: Path) -> None:
+    run = train(coloured(), recipe=SCRATCH, out=tmp_path / "run").run
+    before = run.report_html.read_text()
+    written = report(run.path)
+    assert written.report.read_text() == before
+    assert {path.suffix for path in written.figures} == {".png", ".svg"}
+    assert all(path.stat().st_size > 1000 for path in written.figures)
+
+
+def test_a_bad_image_among_good_ones_gets_an_error_of_its_own(coloured: Make, tmp_path: Path) -> None:
+    data = coloured()
+    run = train(data, recipe=SCRATCH, out=tmp_path / "run").run
+    (tmp_path / "paper.jpg").write_bytes(b"%PDF-1.7 a renamed document")
+    answers = predict(run.path, [data / "red", tmp_path / "paper.jpg", tmp_path / "missing.jpg", data / "blue" / "000.png"])
+    assert len(answers.predictions) == 13
+    assert [Path(error["source"]).name for error in answers.errors] == ["paper.jpg", "missing.jpg"]
+    assert {prediction["label"] for prediction in answers.predictions} <= {"red", "green", "blue"}
+    assert all(abs(sum(row["probability"] for row in each["top"]) - 1) < 1e-5 for each in answers.predictions)
+
+
+def test_arrays_bytes_and_paths_of_one_image_get_one_answer(coloured: Make, tmp_path: Path) -> None:
+    from PIL import Image
+
+    data = coloured()
+    classifier = load(train(data, recipe=SCRATCH, out=tmp_path / "run").run.path)
+    path = data / "green" / "003.png"
+    probs = classifier.predict_proba([path, path.read_bytes(), np.asarray(Image.open(path))])
+    assert (probs == probs[0]).all()
+
+
+def test_a_graph_that_differs_is_refused() -> None:
+    probs = np.array([[0.9, 0.1], [0.5002, 0.4998]], dtype=np.float32)
+    assert compare(probs, probs)["flips"] == 0
+    nearly = probs + np.array([[0, 0], [-0.0004, 0.0004]], dtype=np.float32)
+    assert compare(nearly, probs)["flips"] == 0  # the label changed, but within the tolerance
+    with pytest.raises(ParityError, match=r"by up to 0\.01"):
+        compare(probs + np.array([[-0.01, 0.01], [0, 0]], dtype=np.float32), probs)
+    with pytest.raises(ParityError):
+        compare(np.full_like(probs, np.nan), probs)
