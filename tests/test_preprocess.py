@@ -1,8 +1,10 @@
 """The one decoder: whatever a person's file is, the RGB that a person sees, or a plain reason."""
 
+import contextlib
 import io
 import threading
 import warnings
+import zlib
 from collections.abc import Callable
 
 import numpy as np
@@ -52,7 +54,9 @@ def test_a_grey_image_of_the_right_size_keeps_its_bytes_in_one_channel() -> None
 
 
 def test_one_channel_of_a_colour_image_is_its_luminance() -> None:
-    pixels = stored_pixels(encoded(Image.new("RGB", (8, 8), (255, 0, 0))), Preprocess(8, 8, channels=1, mean=(0.5,), std=(0.5,)))
+    pixels = stored_pixels(
+        encoded(Image.new("RGB", (8, 8), (255, 0, 0))), Preprocess(8, 8, channels=1, mean=(0.5,), std=(0.5,))
+    )
     assert set(pixels.ravel().tolist()) == {76}  # 0.299 x 255
 
 
@@ -180,7 +184,12 @@ def test_whole_numbers_of_32_bits_count_as_16_bits_where_they_fit() -> None:
 
 @pytest.mark.parametrize(
     ("values", "wanted"),
-    [([0, 0.5, 1], [0, 128, 255]), ([0, 100, 255], [0, 100, 255]), ([-5, 0, 5], [0, 128, 255]), ([float("nan"), 0, 1], [0, 0, 255])],
+    [
+        ([0, 0.5, 1], [0, 128, 255]),
+        ([0, 100, 255], [0, 100, 255]),
+        ([-5, 0, 5], [0, 128, 255]),
+        ([float("nan"), 0, 1], [0, 0, 255]),
+    ],
 )
 def test_floating_point_values_are_scaled_by_their_range(values: list[float], wanted: list[int]) -> None:
     image, *_ = open_rgb(encoded(Image.fromarray(np.array([values], dtype=np.float32)), "TIFF"))
@@ -225,7 +234,9 @@ def test_an_empty_file_says_so() -> None:
     assert refused(b"") == "the file is empty"
 
 
-@pytest.mark.parametrize("data", [b"hello, I am a README\n", b"\0" * 100, b"%PDF-1.7", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"])
+@pytest.mark.parametrize(
+    "data", [b"hello, I am a README\n", b"\0" * 100, b"%PDF-1.7", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"]
+)
 def test_what_is_no_image_says_so(data: bytes) -> None:
     assert refused(data) == "not an image"
 
@@ -262,8 +273,6 @@ def test_an_image_beyond_the_limit_is_refused_by_its_header() -> None:
 
 
 def with_header_checksum(png: bytes) -> bytes:
-    import zlib
-
     return png[:29] + zlib.crc32(png[12:29]).to_bytes(4, "big") + png[33:]
 
 
@@ -279,8 +288,6 @@ def test_the_limit_is_ours_and_not_pillows(monkeypatch: pytest.MonkeyPatch) -> N
 def test_pillows_warnings_neither_show_nor_make_an_image_unreadable() -> None:
     broken = encoded(Image.new("RGB", (8, 8), RED), "PNG")
     # An animation control chunk that promises no frames: Pillow warns and shows the picture.
-    import zlib
-
     chunk = b"acTL" + bytes(8)
     animated = broken[:33] + (8).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big") + broken[33:]
     with warnings.catch_warnings(record=True) as shown:
@@ -295,11 +302,9 @@ def test_damage_anywhere_gives_an_image_or_a_reason_and_nothing_else(data: st.Da
     whole = bytearray(encoded(noise(16, 16), kind))
     for _ in range(data.draw(st.integers(1, 8))):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
-    try:
+    with contextlib.suppress(UnreadableImage):
         image, *_ = open_rgb(bytes(whole), max_pixels=100_000)
         assert image.mode == "RGB"
-    except UnreadableImage as error:
-        assert str(error)
 
 
 def test_many_threads_decode_the_same_pixels() -> None:

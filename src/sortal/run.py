@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sortal.errors import BundleError, DataError, RunExists
-from sortal.files import write_text
+from sortal.files import remove_unfinished, write_text
 
 FORMAT = 1
 
@@ -105,7 +105,10 @@ class Run:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run against a second process that would write the same folder; the lock goes with the process."""
+        """Hold the run against a second process that would write the same folder; the lock goes with the process.
+
+        What a process that was killed left half written is removed: now nobody writes it.
+        """
         import fcntl
 
         self.path.mkdir(parents=True, exist_ok=True)
@@ -116,6 +119,7 @@ class Run:
                 raise RunExists(
                     f"another process is training in {self.path}", hint="wait for it, or choose another --out"
                 ) from error
+            remove_unfinished(self.path)
             yield
 
 

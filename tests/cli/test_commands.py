@@ -216,7 +216,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
     monkeypatch.setenv("SORTAL_CACHE", str(tmp_path / "cache"))
     found = Cache.default()
     with RowStore(found, "pixels", "8x8", (8, 8, 3), np.uint8) as store:
-        store.append(["00" * 32, "11" * 32], iter(np.zeros((2, 8, 8, 3), np.uint8)))
+        store.append(["00" * 32, "11" * 32], iter([np.zeros((2, 8, 8, 3), np.uint8)]))
     return found
 
 
@@ -235,8 +235,8 @@ def test_clearing_the_cache_empties_it_and_says_how_much_went(sortal, cache: Cac
 
 
 def test_models_lists_what_a_pattern_matches(sortal) -> None:
-    rows = json.loads(sortal("models", "lenet", "--json").out)["models"]
-    assert [row["name"] for row in rows] == ["lenet5"]
+    rows = json.loads(sortal("models", "cifar10*", "--json").out)["models"]
+    assert [row["name"] for row in rows] == ["cifar10_cnn"]
 
 
 def test_models_with_a_whole_name_prints_its_layers(sortal) -> None:

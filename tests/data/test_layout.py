@@ -88,7 +88,11 @@ def test_images_without_suffixes_show_the_layout_where_there_are_no_others() -> 
         ("x/ants/1.jpg x/bees/2.jpg x/3.jpg", "1 image stands beside the class folders of /photos/x: 3.jpg", "move"),
         ("train/ants/1.jpg train/2.jpg", "1 image stands beside the class folders of /photos: train/2.jpg", "move"),
         ("train/1.jpg val/2.jpg", "holds images but no class folders", "one folder a class"),
-        ("train/ants/1.jpg notes/2.jpg", "holds train/ with class folders, and beside them other folders with images: notes", "one folder"),
+        (
+            "train/ants/1.jpg notes/2.jpg",
+            "holds train/ with class folders, and beside them other folders with images: notes",
+            "one folder",
+        ),
     ],
 )
 def test_a_tree_that_does_not_say_is_an_error_with_place_and_cure(names: str, message: str, cure: str) -> None:

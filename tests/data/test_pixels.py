@@ -128,22 +128,26 @@ def test_what_the_store_holds_already_is_not_decoded_on_the_fly(
         assert (pixels.where, pixels.decoded) == ("on the fly", 1)
 
 
+def fill_and_read(manifest: Manifest, cache: Cache) -> None:
+    with StoredPixels(manifest, PREPROCESS, cache) as pixels:
+        pixels.fill()
+        pixels.read(in_use(manifest))
+
+
 @pytest.mark.parametrize("limit", [100 << 20, 1])
 def test_an_image_that_is_gone_is_an_error_with_its_name(manifest: Manifest, cache: Cache, limit: int) -> None:
     (Path(manifest.root) / "bees/3.png").unlink()
-    with StoredPixels(manifest, PREPROCESS, Cache(cache.root, limit)) as pixels:
-        with pytest.raises(DataError, match=r"bees/3\.png .* is not now: the file is missing") as caught:
-            pixels.fill()
-            pixels.read(in_use(manifest))
-        assert "put it back" in caught.value.hint
+    with pytest.raises(DataError, match=r"bees/3\.png .* is not now: the file is missing") as caught:
+        fill_and_read(manifest, Cache(cache.root, limit))
+    assert "put it back" in caught.value.hint
 
 
 def test_an_image_that_was_replaced_is_an_error_not_another_image(
     manifest: Manifest, cache: Cache, picture: Callable[..., bytes]
 ) -> None:
     (Path(manifest.root) / "bees/3.png").write_bytes(picture(77))
-    with StoredPixels(manifest, PREPROCESS, cache) as pixels, pytest.raises(DataError, match="its bytes have changed"):
-        pixels.fill()
+    with pytest.raises(DataError, match="its bytes have changed"):
+        fill_and_read(manifest, cache)
 
 
 def test_a_row_that_is_set_aside_has_no_pixels(filled: StoredPixels, manifest: Manifest) -> None:
@@ -163,7 +167,9 @@ def test_progress_counts_the_images_that_are_decoded(manifest: Manifest, cache: 
         assert events == []
 
 
-def test_small_images_keep_their_bytes(write_tree: Callable[..., Path], facts: Facts, cache: Cache, picture: Callable[..., bytes]) -> None:
+def test_small_images_keep_their_bytes(
+    write_tree: Callable[..., Path], facts: Facts, cache: Cache, picture: Callable[..., bytes]
+) -> None:
     root = write_tree(contents={"a/1.png": picture(0, 28, 28), "b/2.png": picture(1, 28, 28)})
     manifest = scan(root, facts=facts).manifest
     with StoredPixels(manifest, Preprocess(28, 28), cache) as pixels:

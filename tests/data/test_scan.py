@@ -239,9 +239,7 @@ def test_a_folder_without_permission_is_an_error(write_tree: Tree, facts: Facts)
         (root / "bees").chmod(0o755)
 
 
-def test_a_folder_that_the_system_refuses_is_an_error(
-    write_tree: Tree, facts: Facts, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_the_system_refuses_is_an_error(write_tree: Tree, facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write_tree("ants/1.png", "bees/2.png")
     real = os.scandir
 

@@ -74,7 +74,9 @@ def test_adding_rows_moves_nothing_unless_they_link_what_was_apart(
     make_manifest: Make, rows: list[Any], added: list[Any], seed: int
 ) -> None:
     before = assign_splits(manifest_of(make_manifest, rows), val=0.2, test=0.2, seed=seed)
-    after = assign_splits(manifest_of(make_manifest, rows + added), val=0.2, test=0.2, seed=seed, previous=remembered(before, "split"))
+    after = assign_splits(
+        manifest_of(make_manifest, rows + added), val=0.2, test=0.2, seed=seed, previous=remembered(before, "split")
+    )
     was = before.column("split")
     sides_of_unit: dict[int, set[str]] = defaultdict(set)
     numbers = units(after).tolist()
@@ -89,7 +91,9 @@ def test_adding_rows_moves_nothing_unless_they_link_what_was_apart(
 def test_the_order_of_rows_does_not_matter(make_manifest: Make, rows: list[Any], seed: int, data: st.DataObject) -> None:
     order = data.draw(st.permutations(range(len(rows))))
     straight = assign_splits(manifest_of(make_manifest, rows), val=0.2, test=0.1, seed=seed).column("split")
-    shuffled = assign_splits(manifest_of(make_manifest, [rows[row] for row in order]), val=0.2, test=0.1, seed=seed).column("split")
+    shuffled = assign_splits(manifest_of(make_manifest, [rows[row] for row in order]), val=0.2, test=0.1, seed=seed).column(
+        "split"
+    )
     assert [straight[row] for row in order] == shuffled
 
 

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -292,7 +293,9 @@ def test_a_store_in_use_is_never_removed_here_nor_by_another_process(tmp_path: P
         store.append(contents(0), [rows(0)])
         assert not cache.make_room(4990)
         assert cache.clear() == 0
-        code = "import sys; from pathlib import Path; from sortal.data.store import Cache; print(Cache(Path(sys.argv[1])).clear())"
+        code = (
+            "import sys; from pathlib import Path; from sortal.data.store import Cache; print(Cache(Path(sys.argv[1])).clear())"
+        )
         other = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, check=True, text=True)
         assert other.stdout == "0\n"
         np.testing.assert_array_equal(store.read(contents(0)), rows(0))
@@ -307,9 +310,13 @@ def test_what_can_never_fit_removes_nothing(tmp_path: Path) -> None:
     assert len(cache.list_stores()) == 1
 
 
-def test_no_limit_is_a_tenth_of_the_free_disk(tmp_path: Path) -> None:
-    import shutil
+def test_nothing_always_fits(tmp_path: Path) -> None:
+    fill(Cache(tmp_path), "large", 1000)
+    assert Cache(tmp_path, 1).make_room(0)
+    assert len(Cache(tmp_path).list_stores()) == 1
 
+
+def test_no_limit_is_a_tenth_of_the_free_disk(tmp_path: Path) -> None:
     cache = Cache(tmp_path / "not there yet")
     free = shutil.disk_usage(tmp_path).free
     assert cache.make_room(free // 20)

@@ -76,7 +76,11 @@ def test_of_many_mistakes_the_first_and_their_number_are_told(folder: Path) -> N
 @pytest.mark.parametrize(
     ("header", "wanted", "cure"),
     [
-        ("path,lable", ["unknown column 'lable', did you mean 'label'?", "there is no column 'label'"], "columns are path, label"),
+        (
+            "path,lable",
+            ["unknown column 'lable', did you mean 'label'?", "there is no column 'label'"],
+            "columns are path, label",
+        ),
         ("path,label,Split", ["unknown column 'Split', did you mean 'split'?"], "split and group"),
         ("path,label,weather", ["unknown column 'weather'"], "columns are"),
         ("path,label,label", ["column 'label' stands there twice"], "columns are"),

@@ -1,7 +1,5 @@
 """What the fault tests share: small folders of pictures, and `sortal train` as a process that can be made to fail."""
 
-import hashlib
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -39,11 +37,3 @@ def train(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
     return run
-
-
-def digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(os.listdir(folder))

@@ -89,8 +89,9 @@ class StoredPixels:
         self._locate()
         if not stored:
             needed = len(row_of) * self._store.row_bytes
-            text = f"the pixels need {needed / 1e6:,.0f} MB, more than the stores may take: images are decoded whenever they are read"
-            observe(Note(f"{text}; a larger store.limit makes this quicker", "warning"))
+            text = f"the pixels need {needed / 1e6:,.0f} MB, more than the stores may take"
+            cure = "images are decoded whenever they are read; a larger store.limit is quicker"
+            observe(Note(f"{text}: {cure}", "warning"))
         elif len(used) * self._store.row_bytes <= free_memory() // MEMORY_SHARE:
             self._memory = self._store.take(self._places_N[used])
             self._places_N[used] = np.arange(len(used))

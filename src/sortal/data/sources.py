@@ -8,23 +8,20 @@ import contextlib
 import os
 import stat
 import tarfile
-import threading
 import zipfile
 import zlib
 from bisect import bisect_right
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from lzma import LZMAError
 from pathlib import Path
 from typing import Any, Protocol
 
+from sortal.data.forwards import Forwards
 from sortal.errors import DataError, UnreadableImage
 
 MAX_BYTES = 1 << 29
 """Bytes beyond which one file or member is refused: half a gibibyte holds 100 megapixels of raw 16-bit colour nearly."""
-KEPT_BYTES = 64 << 20
-"""Bytes of members that were passed on the way forwards and are kept for threads a little behind."""
 ZIP_SUFFIXES = (".zip",)
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz")
 LARGEST_TAR_HEADER = 1 << 20
@@ -130,7 +127,7 @@ class ZipSource:
 
 
 class TarSource:
-    """Members of a tar. A plain one is read at random; a compressed one forwards, as `_Forwards` explains."""
+    """Members of a tar. A plain one is read at random; a compressed one forwards, as `Forwards` explains."""
 
     def __init__(self, path: Path) -> None:
         self._members: dict[str, tuple[int, int, int]] = {}  # name -> number, offset of its data, size
@@ -148,7 +145,7 @@ class TarSource:
         if self._plain:
             self._handle = os.open(path, os.O_RDONLY)
         else:
-            self._forwards = _Forwards(lambda start: _tar_stream(path), lambda number: 0)
+            self._forwards = Forwards(lambda start: _tar_stream(path), lambda number: 0)
 
     def names(self) -> list[str]:
         return [*self._members, *self._links]
@@ -192,9 +189,9 @@ class ParquetSource:
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{path} is not a Parquet file: {error}") from error
         groups = [self._file.metadata.row_group(number) for number in range(self._file.metadata.num_row_groups)]
-        self._starts = [0, *accumulate(group.num_rows for group in groups)]
+        self._starts: list[int] = [0, *accumulate(int(group.num_rows) for group in groups)]
         self._row_bytes = max((group.total_byte_size // max(1, group.num_rows) for group in groups), default=1)
-        self._forwards = _Forwards(self._rows_from, self._group_start)
+        self._forwards = Forwards(self._rows_from, self._group_start)
 
     def names(self) -> list[str]:
         return [f"row:{number}" for number in range(self._starts[-1])]
@@ -230,51 +227,6 @@ class ParquetSource:
 def _image_bytes(value: Any) -> bytes:
     data = value.get("bytes") if isinstance(value, dict) else value
     return data if isinstance(data, bytes) else b""
-
-
-class _Forwards:
-    """Random access to a stream that can only be read forwards, as a compressed tar is.
-
-    Reading on from where the stream stands costs one step a member. What is passed on the way is kept, up to `KEPT_BYTES`, for
-    threads that are a little behind. A read further back starts the stream again: slow, and always right.
-    """
-
-    def __init__(self, start: Callable[[int], Iterator[tuple[int, bytes]]], first: Callable[[int], int]) -> None:
-        """`start(n)` streams (number, bytes) from member n on; `first(n)` is the last place before n where it can start."""
-        self._start = start
-        self._first = first
-        self._lock = threading.Lock()
-        self._stream: Iterator[tuple[int, bytes]] | None = None
-        self._next = 0  # no member before this number is still to come
-        self._kept: OrderedDict[int, bytes] = OrderedDict()
-        self._kept_bytes = 0
-
-    def read(self, number: int) -> bytes:
-        with self._lock:
-            if number in self._kept:
-                return self._kept[number]
-            if self._stream is None or number < self._next or self._first(number) > self._next:
-                self._next = self._first(number)
-                self._stream = self._start(self._next)
-            for found, data in self._stream:
-                self._next = found + 1
-                self._keep(found, data)
-                if found == number:
-                    return data
-            self._stream = None
-            raise UnreadableImage("no longer in the archive")
-
-    def close(self) -> None:
-        with self._lock:
-            self._stream = None
-            self._kept.clear()
-            self._kept_bytes = 0
-
-    def _keep(self, number: int, data: bytes) -> None:
-        self._kept_bytes += len(data) - len(self._kept.pop(number, b""))
-        self._kept[number] = data
-        while self._kept_bytes > KEPT_BYTES and len(self._kept) > 1:
-            self._kept_bytes -= len(self._kept.popitem(last=False)[1])
 
 
 class _BoundedTarInfo(tarfile.TarInfo):

@@ -83,6 +83,8 @@ class Cache:
 
     def make_room(self, wanted: int) -> bool:
         """Whether `wanted` more bytes fit under the limit, after removing what was used least recently and by nobody now."""
+        if not wanted:
+            return True
         stores = self.list_stores()
         taken = sum(info.bytes for info in stores)
         limit = self.limit or self._tenth(taken)

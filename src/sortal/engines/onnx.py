@@ -63,7 +63,7 @@ class OnnxGraph:
 
 def chunk_size(shape: Sequence[int]) -> int:
     """Images in one chunk, for images of this shape (S, S, C)."""
-    return max(1, min(256, PIXELS_IN_CHUNK // (shape[0] * shape[1])))
+    return max(1, min(64, PIXELS_IN_CHUNK // (shape[0] * shape[1])))
 
 
 def predictor(bundle: Bundle) -> OnnxGraph:

@@ -85,6 +85,7 @@ def fit(
             observe(CheckpointSaved(str(save_to), loop.epoch, loop.step))
             last_save = time.monotonic()
 
+    total = recipe.epochs * session.steps
     finished = loop.epoch >= recipe.epochs or _stopped(recipe, loop)
     while not finished:
         began, pending = time.monotonic(), list[tuple[Any, int]]()
@@ -98,7 +99,7 @@ def fit(
 
         rate = 0.0
         for batch in session.batches(loop.epoch, start=loop.step):
-            progress = batch.step / (recipe.epochs * session.steps)
+            progress = batch.step / total
             rate = multiplier(recipe.schedule, progress)
             pending.append((session.train_step(batch, rate, progress), len(batch.rows_B)))
             loop.step += 1
@@ -107,7 +108,7 @@ def fit(
             now = time.monotonic()
             if now - last_event > SECONDS_BETWEEN_EVENTS:
                 last_event = now
-                observe(Progress("train", loop.epoch * session.steps + loop.step, recipe.epochs * session.steps, "steps"))
+                observe(Progress("train", loop.epoch * session.steps + loop.step, total, "steps"))
             if now - last_save > SECONDS_WITHIN_EPOCH and loop.step < session.steps:
                 settle(pending)
                 save()
@@ -136,6 +137,8 @@ def fit(
         finished = loop.epoch >= recipe.epochs or _stopped(recipe, loop)
         if finished or time.monotonic() - last_save > SECONDS_BETWEEN_EPOCHS:
             save()
+        if finished:
+            observe(Progress("train", total, total, "steps"))
 
     return Fitted(
         weights=best if loop.best_epoch else session.weights(),

@@ -1,0 +1,47 @@
+"""The frozen part of a network."""
+
+import numpy as np
+import pytest
+
+from sortal.engines.torch.engine import ENGINE
+from sortal.preprocess import Preprocess
+from sortal.recipe import Augment, Recipe
+
+GEOMETRY = Preprocess(32, 40)
+RECIPE = Recipe(
+    model="resnet10t", weights="none", image_size=32, resize=40, threads=1, augment=Augment(views=2, crop="resized")
+)
+PIXELS = np.random.default_rng(0).integers(0, 256, (11, 40, 40, 3), dtype=np.uint8)
+KEYS = np.arange(11, dtype=np.uint64) * 977
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "torch"])
+def test_the_features_of_an_image_do_not_depend_on_its_neighbours_to_the_last_bit(runtime: str) -> None:
+    frozen = ENGINE.frozen(RECIPE.model_copy(update={"runtime": runtime}), GEOMETRY)
+    together = frozen.outputs(PIXELS)
+    order = np.array([7, 2, 10, 0])
+    assert frozen.outputs(PIXELS[order]).tobytes() == together[order].tobytes()
+    assert frozen.outputs(PIXELS[3:4]).tobytes() == together[3:4].tobytes()
+    views = frozen.views(PIXELS, KEYS)
+    assert views.shape == (11, 2, frozen.dimensions)
+    assert frozen.views(PIXELS[order], KEYS[order]).tobytes() == views[order].tobytes()
+
+
+def test_both_runtimes_give_the_same_features() -> None:
+    in_onnx, in_torch = (ENGINE.frozen(RECIPE.model_copy(update={"runtime": name}), GEOMETRY) for name in ("onnx", "torch"))
+    np.testing.assert_allclose(in_onnx.outputs(PIXELS), in_torch.outputs(PIXELS), rtol=1e-3, atol=1e-4)
+    assert in_onnx.key != in_torch.key
+
+
+def test_the_key_tells_weights_and_normalisation_apart() -> None:
+    recipe = RECIPE.model_copy(update={"runtime": "onnx"})
+    key = ENGINE.frozen(recipe, GEOMETRY).key
+    assert ENGINE.frozen(recipe, GEOMETRY).key == key
+    assert ENGINE.frozen(recipe.model_copy(update={"seed": 5}), GEOMETRY).key != key  # random weights of another seed
+    assert ENGINE.frozen(recipe, Preprocess(32, 40, mean=(0.4, 0.5, 0.6))).key != key
+
+
+def test_two_views_of_an_image_differ() -> None:
+    frozen = ENGINE.frozen(RECIPE.model_copy(update={"runtime": "onnx"}), GEOMETRY)
+    views = frozen.views(PIXELS, KEYS)
+    assert (views[:, 0] != views[:, 1]).any(axis=1).all()

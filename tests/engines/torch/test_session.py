@@ -1,0 +1,224 @@
+"""One model being trained with torch."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from sortal.data.samples import Features, Samples
+from sortal.engines.onnx import OnnxGraph
+from sortal.engines.torch.engine import ENGINE
+from sortal.engines.torch.optim import make_optimizer
+from sortal.engines.torch.session import TorchSession
+from sortal.preprocess import Preprocess
+from sortal.recipe import Augment, Average, Head, Loss, Optimizer, Recipe, Schedule
+from sortal.train.fit import fit
+
+SIDE, CLASSES, IMAGES = 16, 3, 20
+GEOMETRY = Preprocess(SIDE, SIDE, 1, mean=(0.2,), std=(0.3,))
+SCRATCH = Recipe(
+    model="lenet5",
+    weights="none",
+    strategy="scratch",
+    image_size=SIDE,
+    channels=1,
+    epochs=2,
+    batch_size=8,
+    learning_rate=0.01,
+    precision="float32",
+    layout="nchw",
+    runtime="torch",
+    threads=1,
+)
+
+
+class Held:
+    """Pixels in memory."""
+
+    def __init__(self, pixels_NRRC: NDArray[np.uint8]) -> None:
+        self.pixels_NRRC = pixels_NRRC
+
+    def read(self, rows_B: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return self.pixels_NRRC[rows_B]
+
+
+@pytest.fixture
+def samples() -> Samples:
+    random = np.random.default_rng(0)
+    labels_N = np.arange(IMAGES) % CLASSES
+    pixels = random.integers(0, 100, (IMAGES, SIDE, SIDE, 1), dtype=np.uint8)
+    pixels[np.arange(IMAGES), labels_N * 5] = 250  # a bright row tells the class
+    keys_N = random.integers(0, 2**63, IMAGES, dtype=np.uint64)
+    rows = np.arange(IMAGES)
+    return Samples(("a", "b", "c"), labels_N, keys_N, {"train": rows[:17], "val": rows[17:]}, Held(pixels))
+
+
+def after(session: TorchSession, steps: int) -> dict[str, NDArray[Any]]:
+    """The state after so many steps."""
+    taken = 0
+    for epoch in range(steps):
+        for batch in session.batches(epoch):
+            if taken == steps:
+                return session.state()
+            session.train_step(batch, 1.0, taken / 10)
+            taken += 1
+    return session.state()
+
+
+def opened(samples: Samples, **change: Any) -> TorchSession:
+    return ENGINE.open(Recipe.model_validate(SCRATCH.model_dump() | change), GEOMETRY, samples)
+
+
+CHANGES: list[dict[str, Any]] = [
+    {},
+    {"layout": "channels_last"},
+    {"optimizer": Optimizer(name="sgd", nesterov=True, clip=1.0)},
+    {"average": Average(name="ema", decay=0.9)},
+    {"augment": Augment(mixup=0.4, cutmix=1.0, flip=0.5, crop="padded", padding=2)},
+    {"head": Head(kind="mlp", hidden=4, dropout=0.5)},
+    {"precision": "bf16"},
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: next(iter(change), "plain"))
+def test_a_restored_state_continues_to_the_same_bytes(samples: Samples, change: dict[str, Any]) -> None:
+    whole = opened(samples, **change)
+    half = opened(samples, **change)
+    batches = [*whole.batches(0), *whole.batches(1)]
+    for batch in batches:
+        whole.train_step(batch, 0.5, 0.1)
+    for batch in batches[:3]:
+        half.train_step(batch, 0.5, 0.1)
+    resumed = opened(samples, **change)
+    resumed.restore(half.state())
+    torch.rand(7)  # whatever else drew random numbers in between
+    for batch in batches[3:]:
+        resumed.train_step(batch, 0.5, 0.1)
+    expected, found = whole.state(), resumed.state()
+    assert expected.keys() == found.keys()
+    assert all(expected[name].tobytes() == found[name].tobytes() for name in expected)
+
+
+@pytest.mark.parametrize("start", [0, 1, 2])
+def test_batches_from_the_middle_are_those_of_the_whole_epoch(samples: Samples, start: int) -> None:
+    session = opened(samples)
+    whole, part = list(session.batches(3)), list(session.batches(3, start=start))
+    assert [batch.step for batch in part] == [batch.step for batch in whole[start:]]
+    assert all((a.rows_B == b.rows_B).all() for a, b in zip(part, whole[start:], strict=True))
+
+
+def test_an_epoch_shows_every_training_image_once_in_an_order_of_its_own(samples: Samples) -> None:
+    session = opened(samples)
+    orders = [np.concatenate([batch.rows_B for batch in session.batches(epoch)]) for epoch in (0, 1)]
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(17))
+    assert (orders[0] != orders[1]).any()
+
+
+def test_a_single_image_left_over_joins_the_batch_before_it(samples: Samples) -> None:
+    sizes = [len(batch.rows_B) for batch in opened(samples).batches(0)]
+    assert sizes == [8, 9]
+    assert opened(samples).steps == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"optimizer": Optimizer(name="sgd")},
+        {"optimizer": Optimizer(weight_decay=0.5)},
+        {"optimizer": Optimizer(clip=1e-3)},
+        {"loss": Loss(label_smoothing=0.3)},
+        {"augment": Augment(flip=1.0)},
+        {"augment": Augment(mixup=1.0)},
+        {"augment": Augment(cutmix=1.0)},
+        {"augment": Augment(erase=1.0)},
+        {"head": Head(dropout=0.9)},
+        {"precision": "bf16"},
+        {"seed": 1},
+        {"learning_rate": 0.02},
+        {"optimizer": Optimizer(layer_decay=0.1)},
+        {"optimizer": Optimizer(weight_decay=0.5, decay_all=True)},
+    ],
+    ids=str,
+)
+def test_every_word_of_a_recipe_changes_the_weights(samples: Samples, change: dict[str, Any]) -> None:
+    plain, changed = after(opened(samples), 2), after(opened(samples, **change), 2)
+    assert any((plain[name] != changed[name]).any() for name in plain if name.startswith("model/"))
+
+
+def test_what_is_averaged_is_what_is_shipped_and_judged(samples: Samples) -> None:
+    session = opened(samples, average=Average(name="ema", decay=0.9))
+    after_steps = after(session, 4)
+    weights = session.weights()
+    assert all((weights[name] == after_steps[f"average/{name}"]).all() for name in weights)
+    assert any((weights[name] != after_steps[f"model/{name}"]).any() for name in weights)
+    plain = opened(samples)
+    plain.restore({f"model/{name}": array for name, array in weights.items()})
+    np.testing.assert_allclose(session.predict("val"), plain.predict("val"), atol=1e-6)
+
+
+def test_norms_and_biases_are_spared_from_decay_unless_the_recipe_says_otherwise(samples: Samples) -> None:
+    model = opened(samples).model
+    depths = dict.fromkeys((name for name, _ in model.named_parameters()), 0)
+    for decay_all, expected in [(False, {0.0, 0.1}), (True, {0.1})]:
+        recipe = SCRATCH.model_copy(update={"optimizer": Optimizer(weight_decay=0.1, decay_all=decay_all)})
+        groups = make_optimizer(recipe, model, depths).param_groups
+        assert {group["weight_decay"] for group in groups} == expected
+        if not decay_all:
+            assert all((p.ndim > 1) == (group["weight_decay"] > 0) for group in groups for p in group["params"])
+
+
+def test_earlier_layers_learn_slower_by_the_layer_decay(samples: Samples) -> None:
+    session = opened(samples, optimizer=Optimizer(layer_decay=0.5))
+    scales = sorted({group["scale"] for group in session.optimizer.param_groups}, reverse=True)
+    assert scales[0] == 1.0
+    assert scales[1:] == [0.5**depth for depth in range(1, len(scales))]
+
+
+def test_with_the_head_alone_the_body_stays_as_it_was(samples: Samples) -> None:
+    session = opened(samples, strategy="staged", model="simple_cnn", schedule=Schedule(head_only=0.5))
+    before = session.state()
+    batch = next(session.batches(0))
+    session.train_step(batch, 1.0, 0.2)
+    held = session.state()
+    session.train_step(batch, 1.0, 0.6)
+    thawed = session.state()
+
+    def moved(a: dict[str, Any], b: dict[str, Any], part: str) -> bool:
+        return any((a[name] != b[name]).any() for name in a if name.startswith(f"model/{part}"))
+
+    assert moved(before, held, "head")
+    assert not moved(before, held, "body")  # its batch norm's statistics neither
+    assert moved(held, thawed, "body")
+
+
+def test_training_lowers_the_loss_and_the_graph_agrees_with_the_model(samples: Samples) -> None:
+    recipe = SCRATCH.model_copy(update={"epochs": 12})
+    fitted = fit(ENGINE.open(recipe, GEOMETRY, samples), recipe)
+    assert fitted.history[-1]["loss"] < 0.5 * fitted.history[0]["loss"]
+    assembled = ENGINE.assemble(recipe, GEOMETRY, CLASSES, fitted.weights)
+    images = samples.pixels.read(np.arange(IMAGES))
+    graph = OnnxGraph(assembled.onnx(temperature=1.7, metadata={"classes": "abc"}))
+    np.testing.assert_allclose(graph(images), assembled.probabilities(images, temperature=1.7), atol=1e-5)
+    assert np.abs(graph(images) - assembled.probabilities(images, temperature=1.0)).max() > 1e-3
+
+
+def test_features_take_every_view_in_turn_and_the_plain_one(samples: Samples) -> None:
+    views = 3
+    plain_ND = np.full((IMAGES, 2), -1, dtype=np.float32)
+    views_MVD = np.broadcast_to(np.arange(views, dtype=np.float32)[None, :, None], (17, views, 2)).copy()
+    view_rows_N = np.where(np.arange(IMAGES) < 17, np.arange(IMAGES), -1)
+    stored = Samples(
+        samples.classes,
+        samples.labels_N,
+        samples.keys_N,
+        samples.splits,
+        samples.pixels,
+        Features(plain_ND, views_MVD, view_rows_N),
+    )
+    session = ENGINE.open(Recipe.model_validate(SCRATCH.model_dump() | {"strategy": "features"}), GEOMETRY, stored)
+    rows = np.arange(17)
+    seen = np.stack([session.inputs.training(rows, epoch, 0)[0][:, 0].numpy() for epoch in range(views + 1)])
+    assert all(sorted(column) == [-1, 0, 1, 2] for column in seen.T)
+    assert (session.inputs.plain(rows).numpy() == -1).all()
