@@ -1,4 +1,4 @@
-"""A bundle: a trained model that needs nothing else. Its members are checked by list, size and SHA-256 before they are parsed."""
+"""A bundle: a trained model that needs nothing else. Members are checked by list, size and SHA-256 before they are parsed."""
 
 import hashlib
 import json
@@ -137,7 +137,7 @@ def _temperature(value: Any) -> float:
 
 
 def _check_folder(path: Path) -> None:
-    extra = {entry for entry in os.listdir(path)} - MEMBERS - {ABOUT}
+    extra = set(os.listdir(path)) - MEMBERS - {ABOUT}
     if extra:
         raise BundleError(f"{path} holds files that are not listed: {', '.join(sorted(extra))}", hint=REFUSED)
 

@@ -33,6 +33,7 @@ SCHEMA = pa.schema(
         pa.field("width", pa.int32()),  # pixels, as a person sees the image (after the EXIF turn)
         pa.field("height", pa.int32()),
         pa.field("phash", pa.uint64()),  # perceptual hash; null where unreadable
+        pa.field("grey", pa.bool_()),  # red, green and blue are equal everywhere; null where unreadable
         pa.field("note", pa.string()),  # what was done to make RGB of it: 'transparency drawn on white', ...
         pa.field("exclusion", pa.string()),  # null for images in use, else the reason why not
     ]

@@ -2,9 +2,9 @@
 
 Two of the tutorials that this project comes from give tables by data-set size, and their bands disagree. One goes by approach:
 transfer below 1,000 images, fine-tuning of the last layers to 10,000, transfer or from scratch to 100,000. The other calls all
-below 10,000 small and gives batch size, rate, epochs, decay and dropout. We take the second one's bands for its numbers (`BANDS`)
-and one boundary for the approach (`FEW`), because below it a head on stored features is trained in seconds, is as accurate as
-fine-tuning, and can be cross-validated.
+below 10,000 small and gives batch size, rate, epochs, decay and dropout. We take the second one's bands for its numbers
+(`BANDS`) and one boundary for the approach (`FEW`), because below it a head on stored features is trained in seconds and can be
+cross-validated.
 """
 
 import re
@@ -72,7 +72,7 @@ def facts(manifest: Manifest) -> Facts:
         smallest_class=min(counts),
         largest_class=max(counts),
         side=median(sides),
-        grey="grey" in used.table.column_names and all(used.column("grey")),
+        grey=all(used.column("grey")),
         given_splits=manifest.given_splits,
     )
 
@@ -142,8 +142,8 @@ def _staged(found: Facts, machine: Machine) -> tuple[dict[str, Any], list[Decisi
         Decision(
             "strategy",
             "staged",
-            f"{found.training_images:,} training images are enough to adapt the pretrained network: its head first, then all of "
-            "it, earlier layers slower",
+            f"{found.training_images:,} training images are enough to adapt the pretrained network: its head first, then all "
+            "of it, earlier layers slower",
         ),
         Decision("batch_size", str(band.batch_size), f"the tutorials' band for {found.training_images:,} images"),
         Decision("optimizer.weight_decay", f"{band.weight_decay:g}", "the same band"),
@@ -176,7 +176,7 @@ def _splits(recipe: Recipe, found: Facts) -> list[Decision]:
             Decision(
                 "split.folds",
                 str(recipe.split.folds),
-                "every training image is judged by a model that never saw it: a narrower interval than a small test split gives",
+                "every training image is judged by a model that never saw it: a narrower interval than a small test split has",
             )
         )
     for name, share in (("val", recipe.split.val), ("test", recipe.split.test)):

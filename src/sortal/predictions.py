@@ -104,7 +104,7 @@ class Predictions:
 
 def concatenate(parts: Sequence[Predictions]) -> Predictions:
     """Several sets of predictions of the same classes as one."""
-    assert parts and all(part.classes == parts[0].classes for part in parts)
+    assert len({part.classes for part in parts}) == 1, "predictions of different classes"
     return Predictions(
         sources=tuple(source for part in parts for source in part.sources),
         classes=parts[0].classes,

@@ -13,7 +13,7 @@ from sortal.errors import DataError
 from sortal.events import Event, Note
 
 ONE, TWO = "11" * 32, "22" * 32
-KNOWN = ImageFacts(640, 480, 2**64 - 1, "transparency drawn on white")
+KNOWN = ImageFacts(640, 480, 2**64 - 1, True, "transparency drawn on white")
 
 
 @pytest.fixture
@@ -33,15 +33,15 @@ def test_what_was_put_is_known_at_once_and_after_closing(path: Path) -> None:
 
 def test_a_problem_is_remembered_too(path: Path) -> None:
     with Facts(path) as facts:
-        facts.put(ONE, ImageFacts(None, None, None, problem="not an image"))
+        facts.put(ONE, ImageFacts(None, None, None, None, problem="not an image"))
     with Facts(path) as facts:
-        assert facts.get(ONE) == ImageFacts(None, None, None, "", "not an image")
+        assert facts.get(ONE) == ImageFacts(None, None, None, None, "", "not an image")
 
 
 @pytest.mark.parametrize("phash", [0, 1, 2**63 - 1, 2**63, 2**64 - 1])
 def test_every_hash_comes_back(path: Path, phash: int) -> None:
     with Facts(path) as facts:
-        facts.put(ONE, ImageFacts(1, 1, phash))
+        facts.put(ONE, ImageFacts(1, 1, phash, False))
         facts.flush()
     with Facts(path) as facts:
         found = facts.get(ONE)
@@ -81,7 +81,7 @@ from pathlib import Path
 from sortal.data.facts import Facts, ImageFacts
 with Facts(Path(sys.argv[1])) as facts:
     for number in range(300):
-        facts.put(f"{int(sys.argv[2]) * 1000 + number:064x}", ImageFacts(number, 1, number))
+        facts.put(f"{int(sys.argv[2]) * 1000 + number:064x}", ImageFacts(number, 1, number, False))
         if number % 20 == 0:
             facts.flush()
 """
@@ -92,7 +92,7 @@ def test_several_processes_write_at_once_and_nothing_is_lost(path: Path) -> None
     assert [process.wait(60) for process in processes] == [0, 0, 0]
     with Facts(path) as facts:
         for number in range(3):
-            assert all(facts.get(f"{number * 1000 + row:064x}") == ImageFacts(row, 1, row) for row in range(300))
+            assert all(facts.get(f"{number * 1000 + row:064x}") == ImageFacts(row, 1, row, False) for row in range(300))
 
 
 def test_a_file_that_is_no_database_is_set_aside_with_a_note(path: Path) -> None:

@@ -1,5 +1,7 @@
 """Stored pixels: decoded once, read from wherever they fit, and never another image in place of one that is gone."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -176,6 +178,45 @@ def test_small_images_keep_their_bytes(
         pixels.fill()
         expected = [np.random.default_rng(seed).integers(0, 256, (28, 28, 3), dtype=np.uint8) for seed in (0, 1)]
         np.testing.assert_array_equal(pixels.read(np.array([0, 1])), expected)
+
+
+PEAK = """
+import sys
+import numpy as np
+from pathlib import Path
+from sortal.data.facts import Facts
+from sortal.data.pixels import StoredPixels
+from sortal.data.scan import scan
+from sortal.data.store import Cache
+from sortal.preprocess import Preprocess
+cache = Cache(Path(sys.argv[2]), 4_000_000)
+with Facts(cache.facts) as facts:
+    manifest = scan(sys.argv[1], facts=facts).manifest
+with StoredPixels(manifest, Preprocess(224, 224), cache) as pixels:
+    pixels.fill()
+    for start in range(0, len(manifest), 8):
+        pixels.read(np.arange(start, start + 8))
+    print(pixels.where)
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+def test_peak_memory_does_not_grow_with_images_that_do_not_fit_the_store(
+    write_tree: Callable[..., Path], tmp_path: Path, picture: Callable[..., bytes]
+) -> None:
+    photo = picture(0, 3000, 2000, "JPEG")
+    peaks, places = [], []
+    for count in (8, 64):
+        contents = {f"{'ab'[number % 2]}/{number}.jpg": photo + bytes([number]) for number in range(count)}
+        root = write_tree(root=f"photos{count}", contents=contents)
+        command = [sys.executable, "-c", PEAK, str(root), str(tmp_path / f"cache{count}")]
+        where, peak = subprocess.run(command, capture_output=True, check=True, text=True).stdout.splitlines()
+        places.append(where)
+        peaks.append(int(peak))
+    assert places == ["memory", "on the fly"]
+    assert peaks[1] < peaks[0] * 1.15
 
 
 def test_free_memory_is_a_number_of_bytes_of_this_machine() -> None:

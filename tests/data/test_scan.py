@@ -43,6 +43,7 @@ def test_a_row_says_all_that_is_known_of_an_image(write_tree: Tree, facts: Facts
         "source": "ants/1.png",
         "content": hashlib.sha256(picture(0)).hexdigest(),
         "labels": ["ants"],
+        "grey": False,
         "split": None,
         "fold": None,
         "group": None,

@@ -60,7 +60,7 @@ def score(logits_NK: NDArray[np.float32]) -> dict[str, float]:
 RECIPE = Recipe(epochs=4, schedule=Schedule(warmup=0.3), best=Best(monitor="accuracy"))
 
 
-@pytest.fixture()
+@pytest.fixture
 def eager_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     """Save after every step, as a slow epoch would."""
     monkeypatch.setattr(loop, "SECONDS_WITHIN_EPOCH", -1.0)
@@ -132,7 +132,8 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
 def test_the_loss_of_an_epoch_is_the_mean_over_its_images() -> None:
     session = Counting()
     fitted = fit(session, RECIPE.model_copy(update={"epochs": 1}))
-    expected, other = [], Counting()
-    for batch in other.batches(0):
-        expected.append(other.train_step(batch, loop.multiplier(RECIPE.schedule, batch.step / 3), batch.step / 3))
+    other = Counting()
+    expected = [
+        other.train_step(batch, loop.multiplier(RECIPE.schedule, batch.step / 3), batch.step / 3) for batch in other.batches(0)
+    ]
     assert fitted.history[0]["loss"] == pytest.approx(np.mean(expected))

@@ -20,14 +20,14 @@ from sortal.errors import DataError, MachineFailed
 from sortal.events import Note, Observer, ignore
 
 # Facts of another version of our decoder, or of Pillow's, are not believed: it may read what this one cannot.
-VERSION = f"1/{PIL.__version__}"
+VERSION = f"2/{PIL.__version__}"
 WAIT = 60.0  # seconds for another process that is writing
 BUFFERED = 512
 
 TABLES = """
-CREATE TABLE IF NOT EXISTS facts (
+CREATE TABLE IF NOT EXISTS opened (
     content BLOB NOT NULL, version TEXT NOT NULL,
-    width INTEGER, height INTEGER, phash INTEGER, note TEXT NOT NULL, problem TEXT NOT NULL,
+    width INTEGER, height INTEGER, phash INTEGER, grey INTEGER, note TEXT NOT NULL, problem TEXT NOT NULL,
     PRIMARY KEY (content, version)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sets (id INTEGER PRIMARY KEY, root TEXT NOT NULL, what TEXT NOT NULL, UNIQUE (root, what));
@@ -41,11 +41,15 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What opening one image told: size in pixels as a person sees it, perceptual hash, note, and why it is unreadable."""
+    """What opening one image told: size in pixels as a person sees it, perceptual hash, whether it is grey, a note, and why it
+    is unreadable.
+    """
 
     width: int | None
     height: int | None
     phash: int | None
+    grey: bool | None
+    """Whether red, green and blue are equal everywhere."""
     note: str = ""
     problem: str = ""
     """'' for an image that can be read; else size and hash are None."""
@@ -75,15 +79,17 @@ class Facts:
     def get(self, content: str) -> ImageFacts | None:
         """What is known about the image with this SHA-256 (hexadecimal)."""
         key = bytes.fromhex(content)
-        query = "SELECT width, height, phash, note, problem FROM facts WHERE content = ? AND version = ?"
+        query = "SELECT width, height, phash, grey, note, problem FROM opened WHERE content = ? AND version = ?"
         with self._lock:
             if key in self._unwritten:
                 return self._unwritten[key]
             row = self._guarded(lambda connection: connection.execute(query, (key, VERSION)).fetchone())
         if row is None:
             return None
-        width, height, phash, note, problem = row
-        return ImageFacts(width, height, None if phash is None else phash % 2**64, note, problem)
+        width, height, phash, grey, note, problem = row
+        return ImageFacts(
+            width, height, None if phash is None else phash % 2**64, None if grey is None else bool(grey), note, problem
+        )
 
     def put(self, content: str, facts: ImageFacts) -> None:
         """Remember; written in bundles, the last with `flush`."""
@@ -98,10 +104,10 @@ class Facts:
             if not self._unwritten:
                 return
             rows: list[tuple[object, ...]] = [
-                (key, VERSION, fact.width, fact.height, _signed(fact.phash), fact.note, fact.problem)
+                (key, VERSION, fact.width, fact.height, _signed(fact.phash), fact.grey, fact.note, fact.problem)
                 for key, fact in self._unwritten.items()
             ]
-            statement = "INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?, ?, ?)"
+            statement = "INSERT OR REPLACE INTO opened VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
             self._guarded(lambda connection: _write(connection, statement, rows))
             self._unwritten.clear()
 

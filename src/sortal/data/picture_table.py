@@ -34,7 +34,7 @@ def write(to: Path, groups: Iterable[Rows], *, about: Mapping[str, str] | None =
             schema,
             compression="zstd",
             compression_level=level,
-            use_dictionary=["label", "split"],  # type: ignore[arg-type]  # the stub knows bool alone
+            use_dictionary=["label", "split"],
         ) as writer,
     ):
         for images, labels, splits in groups:

@@ -7,7 +7,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from PIL import Image
 
 from sortal.data.facts import Facts, ImageFacts
 from sortal.data.layout import Listing, read_tree
@@ -143,13 +145,18 @@ def _open(listing: Listing, row: int, facts: Facts, max_pixels: int) -> _Opened:
     except UnreadableImage as error:
         found = _unreadable(error)
     else:
-        found = ImageFacts(width, height, perceptual_hash(image), note)
+        found = ImageFacts(width, height, perceptual_hash(image), _is_grey(image), note)
     facts.put(content, found)
     return _Opened(content, found, decoded=True)
 
 
 def _unreadable(error: UnreadableImage) -> ImageFacts:
-    return ImageFacts(None, None, None, problem=str(error))
+    return ImageFacts(None, None, None, None, problem=str(error))
+
+
+def _is_grey(image: Image.Image) -> bool:
+    pixels_HWC = np.asarray(image)
+    return bool((pixels_HWC == pixels_HWC[:, :, :1]).all())
 
 
 def _row(listing: Listing, row: int, opened: _Opened) -> dict[str, Any]:
@@ -171,6 +178,7 @@ def _row(listing: Listing, row: int, opened: _Opened) -> dict[str, Any]:
         "width": facts.width,
         "height": facts.height,
         "phash": facts.phash,
+        "grey": facts.grey,
         "note": facts.note or None,
         "exclusion": exclusion,
     }

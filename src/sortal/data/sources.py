@@ -175,7 +175,8 @@ class TarSource:
 class ParquetSource:
     """The `image` column of a Parquet file: encoded bytes, or a struct with `bytes` in it. Names are 'row:N', from 0.
 
-    Row groups are decoded a few rows at a time and forwards, so one huge row group costs no more memory than many small ones.
+    Rows are read forwards, a page at a time, so memory does not grow with their number. A page is the least that can be read of
+    a Parquet file, and most writers put up to 1,024 rows of a row group in one: large photographs want small row groups.
     """
 
     def __init__(self, path: Path) -> None:

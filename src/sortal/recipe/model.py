@@ -198,8 +198,8 @@ class Recipe(Group):
     weights_sha256: str = Field(default="", pattern="^([0-9a-f]{64})?$")
     """If set, a weights file must have this SHA-256."""
     strategy: Literal["features", "full", "staged", "scratch"] = "features"
-    """'features': the network stays frozen, a head is trained on its stored outputs. 'staged': the head first, then all, earlier
-    layers slower. 'full': all from the start. 'scratch': from random weights."""
+    """'features': the network stays frozen, a head is trained on its stored outputs. 'staged': the head first, then all,
+    earlier layers slower. 'full': all from the start. 'scratch': from random weights."""
     epochs: int = Field(default=30, ge=1, le=10_000)
     batch_size: int = Field(default=32, ge=1, le=65_536)
     learning_rate: Positive = 1e-3

@@ -117,8 +117,9 @@ class Report:
                 raise DataError(f"{path} has another format", hint="use the version of sortal that wrote it")
             headline = values.pop("headline")
             headline["accuracy_interval"] = tuple(headline["accuracy_interval"])
-            lists = {name: tuple(values.pop(name)) for name in ("classes", "curves", "decisions", "mistakes")}
-            return cls(headline=Headline(**headline), **lists, **values)
+            for name in ("classes", "curves", "decisions", "mistakes"):
+                values[name] = tuple(values[name])
+            return cls(headline=Headline(**headline), **values)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             if isinstance(error, DataError):
                 raise

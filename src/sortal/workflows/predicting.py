@@ -82,7 +82,7 @@ class Classifier:
         self._graph: OnnxGraph = predictor(bundle)
 
     def stream(self, images: Iterable[ImageLike], *, observe: Observer = ignore) -> Iterator[Answer]:
-        """One answer an image, in order; decoding in threads runs ahead of the network. Memory does not grow with the number."""
+        """One answer an image, in order; decoding runs ahead of the network. Memory does not grow with their number."""
         size = chunk_size((self.bundle.preprocess.size, self.bundle.preprocess.size))
         workers = max(2, os.cpu_count() or 1)
         with ThreadPoolExecutor(workers) as pool:
@@ -112,7 +112,8 @@ class Classifier:
     def predict(self, images: ImageLike | Iterable[ImageLike], *, top: int = 1) -> "list[str] | list[list[dict[str, Any]]]":
         """The label of each image; with `top` > 1 the ranked labels with their probabilities.
 
-        Images are paths, encoded bytes, or uint8 arrays (H, W, 3) or (H, W). Raises `UnreadableImage` naming what cannot be read.
+        Images are paths, encoded bytes, or uint8 arrays (H, W, 3) or (H, W). Raises `UnreadableImage` for those that cannot be
+        read, by name.
         """
         answers = self._all(images)
         if top == 1:

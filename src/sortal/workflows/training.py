@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 import sortal
 from sortal import engines, files
 from sortal import recipe as recipes
+from sortal.data.facts import Facts
 from sortal.data.measured import remembered
 from sortal.data.pixels import StoredPixels
 from sortal.data.samples import Samples
 from sortal.data.split import assign_folds, assign_splits
+from sortal.data.split import remembered as assigned_sides
 from sortal.data.store import Cache
 from sortal.engines.protocol import Engine
 from sortal.errors import DataError, RunExists, SortalError
@@ -256,9 +258,7 @@ def _decide(run: Run, asked: dict[str, Any], observe: Observer) -> int:
         set_keys = {setting.partition("=")[0].strip() for setting in asked["settings"]}
         decisions = [decision for decision in decisions if decision.key not in set_keys]
     engine = engines.load(base.engine)
-    manifest = assign_splits(manifest, val=base.split.val, test=base.split.test, seed=base.seed)
-    if base.split.folds:
-        manifest = assign_folds(manifest, base.split.folds, seed=base.seed)
+    manifest = _divided(manifest, base, observe)
     _require_training_images(manifest)
     _require_held_out_images(manifest, base)
     geometry = _geometry(engine, base)
@@ -270,6 +270,21 @@ def _decide(run: Run, asked: dict[str, Any], observe: Observer) -> int:
     files.write_text(run.decisions, json.dumps([asdict(decision) for decision in decisions], indent=2, ensure_ascii=False))
     recipes.write(recipe, run.recipe)
     return scanned.decoded
+
+
+def _divided(manifest: Manifest, recipe: Recipe, observe: Observer) -> Manifest:
+    """Every image with its split and its fold; those assigned to this data set before, by an equal recipe, are kept."""
+    split, seed = recipe.split, recipe.seed
+    with Facts(Cache.default().facts, observe) as known:
+        shares = f"val {split.val} test {split.test} seed {seed}"
+        previous = known.assigned(manifest.root, shares)
+        manifest = assign_splits(manifest, val=split.val, test=split.test, seed=seed, previous=previous)
+        known.remember_assigned(manifest.root, shares, assigned_sides(manifest, "split"))
+        if split.folds:
+            folds = f"{shares} folds {split.folds}"
+            manifest = assign_folds(manifest, split.folds, seed=seed, previous=known.assigned(manifest.root, folds))
+            known.remember_assigned(manifest.root, folds, assigned_sides(manifest, "fold"))
+    return manifest
 
 
 def _measured(engine: Engine, recipe: Recipe, geometry: Preprocess, classes: int) -> tuple[Recipe, list[Decision]]:

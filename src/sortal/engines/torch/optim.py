@@ -14,8 +14,8 @@ from sortal.recipe import Recipe
 def make_optimizer(recipe: Recipe, model: nn.Module, depths: Mapping[str, int]) -> torch.optim.Optimizer:
     """The recipe's optimiser over the trainable parameters, one group for each (rate, decay) pair.
 
-    `depths` gives each parameter's distance from the head in stages (0: the head itself); a group's 'scale' is what its learning
-    rate is a multiple of: `layer_decay ** depth`, and `thawed_rate` times that for the body of a staged training.
+    `depths` gives each parameter's distance from the head in stages (0: the head itself); a group's 'scale' is what its
+    learning rate is a multiple of: `layer_decay ** depth`, and `thawed_rate` times that for the body of a staged training.
     """
     spec = recipe.optimizer
     groups: dict[tuple[float, float], list[Tensor]] = {}
