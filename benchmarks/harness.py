@@ -35,7 +35,7 @@ class Ran:
     cpu_seconds: float
     """Processor time of it and of the children it waited for."""
     peak_bytes: int
-    """Largest resident memory of any one of its processes."""
+    """Largest resident memory of any one of its processes, or of the process that started it, where that was larger."""
     stdout: str
     stderr: str
 

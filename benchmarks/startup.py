@@ -6,7 +6,6 @@ photograph with the same network in the usual way: import torch, build the netwo
 
 import argparse
 import os
-import statistics
 import tempfile
 from pathlib import Path
 
@@ -95,8 +94,7 @@ def _result(name: str, ours: list[Ran], others: list[Ran], wanted: float, note: 
     return Result(
         name=name, unit="seconds", ours=seconds["median"], peer=other["median"],
         ratio=times_faster(seconds["median"], other["median"]),
-        numbers={"ours_seconds": seconds, "peer_seconds": other, "first_run_seconds": round(ours[0].seconds, 3),
-                 "peak_megabytes": round(statistics.median(done.peak_bytes for done in ours) / 1e6)},
+        numbers={"ours_seconds": seconds, "peer_seconds": other, "first_run_seconds": round(ours[0].seconds, 3)},
         runs=[ours[0].facts(), others[0].facts()],
         claims=[Claim(f"under {wanted:g} s, with torch not importable", seconds["median"] < wanted)],
         notes=[note],

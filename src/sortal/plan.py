@@ -20,6 +20,8 @@ FEW = 2_000
 """Training images below which the network stays frozen and the score is cross-validated."""
 SMALL_SIDE = 64
 """Pixels of the median image's longer side up to which images are small enough to train on from scratch."""
+MANY_SMALL = 20_000
+"""Small training images from which on a processor trains the wider of the compact networks, for minutes instead of one."""
 CROSS_VALIDATION_FOLDS = 5
 
 
@@ -82,7 +84,7 @@ def plan(found: Facts, machine: Machine) -> tuple[Recipe, list[Decision]]:
     small = found.side <= SMALL_SIDE
     few = found.training_images < FEW
     if small and not few:
-        values, why = _from_scratch(found)
+        values, why = _from_scratch(found, machine)
     elif few:
         values, why = _frozen(found)
     else:
@@ -95,7 +97,7 @@ def plan(found: Facts, machine: Machine) -> tuple[Recipe, list[Decision]]:
 def _frozen(found: Facts) -> tuple[dict[str, Any], list[Decision]]:
     recipe = presets.photos()
     values = recipe.model_dump(mode="json")
-    values["split"] = {"folds": min(CROSS_VALIDATION_FOLDS, max(2, found.smallest_class))}
+    values["split"] = {"folds": CROSS_VALIDATION_FOLDS if found.training_images >= CROSS_VALIDATION_FOLDS else 2}
     count = found.training_images
     return values, [
         Decision(
@@ -113,11 +115,24 @@ def _frozen(found: Facts) -> tuple[dict[str, Any], list[Decision]]:
     ]
 
 
-def _from_scratch(found: Facts) -> tuple[dict[str, Any], list[Decision]]:
+def _from_scratch(found: Facts, machine: Machine) -> tuple[dict[str, Any], list[Decision]]:
     recipe = presets.small_images()
     size = max(16, min(SMALL_SIDE, round(found.side)))
-    values = recipe.model_dump(mode="json") | {"image_size": size, "resize": size, "channels": 1 if found.grey else 3}
+    narrow = found.training_images < MANY_SMALL and not machine.accelerator
+    values = recipe.model_dump(mode="json") | {
+        "model": "compact_s" if narrow else "compact",
+        "image_size": size,
+        "resize": size,
+        "channels": 1 if found.grey else 3,
+        "split": _shares(found),
+    }
+    why = (
+        f"{found.training_images:,} training images on {machine.cores} cores and no accelerator"
+        if narrow
+        else "enough images for it"
+    )
     return values, [
+        Decision("model", values["model"], why),
         Decision(
             "strategy",
             "scratch",
@@ -135,6 +150,7 @@ def _staged(found: Facts, machine: Machine) -> tuple[dict[str, Any], list[Decisi
     values["batch_size"] = band.batch_size
     values["optimizer"]["weight_decay"] = band.weight_decay
     values["head"]["dropout"] = band.dropout
+    values["split"] = _shares(found)
     if not machine.accelerator:
         values["epochs"] = max(3, values["epochs"] // 2)
     where = machine.accelerator or f"{machine.cores} cores and no accelerator"
@@ -154,6 +170,16 @@ def _staged(found: Facts, machine: Machine) -> tuple[dict[str, Any], list[Decisi
             f"for {where}; the tutorials' 50 are for heads and rates that start from nothing",
         ),
     ]
+
+
+def _shares(found: Facts) -> dict[str, float]:
+    """What is held back of the training images where nothing is given: for calibration always, for a test only without both."""
+    shares = {}
+    if "val" not in found.given_splits:
+        shares["val"] = 0.1 if found.training_images < MANY_SMALL else 0.05
+        if "test" not in found.given_splits:
+            shares["test"] = 0.15
+    return shares
 
 
 def _mirrored(values: dict[str, Any], found: Facts) -> tuple[dict[str, Any], list[Decision]]:

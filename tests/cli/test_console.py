@@ -53,6 +53,16 @@ def test_the_same_work_done_twice_leaves_two_lines() -> None:
     assert shown(*events).count("view: 2 images") == 2
 
 
+def test_an_end_that_is_told_twice_leaves_one_line() -> None:
+    assert shown(Progress("train", 0, 3), Progress("train", 3, 3), Progress("train", 3, 3)).count("train") == 1
+
+
+def test_a_terminal_sees_that_work_goes_on_before_and_between_phases() -> None:
+    stream = Terminal()
+    shown(Note("loading"), stream=stream)
+    assert "working" in stream.getvalue()
+
+
 def test_a_decision_shows_key_value_and_reason() -> None:
     assert shown(Decision("strategy", "features", "244 images")) == "strategy = features  244 images\n"
 
@@ -80,9 +90,8 @@ def test_a_terminal_sees_a_bar_with_speed_and_time_left_and_it_goes_away() -> No
     text = shown(Progress("decode", 0, 4), Progress("decode", 2, 4), Progress("decode", 4, 4), stream=stream)
     assert "━" in text
     assert "0/4" in text
-    erased, _, rest = text.rpartition("\x1b[2K")
-    assert "━" in erased
-    assert re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", rest).strip().startswith("decode: 4 images in ")
+    after = text.rpartition("━")[2]
+    assert "\x1b[2K" in after.partition("decode: 4 images in ")[0]
 
 
 def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:

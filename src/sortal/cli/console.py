@@ -48,6 +48,7 @@ def watching(stream: TextIO | None = None) -> Iterator[Observer]:
     """An observer for one command; its bars are gone when the block ends, however it ends."""
     screen = Screen(to_standard_error(stream))
     try:
+        screen.wait()
         yield screen
     finally:
         screen.close()
@@ -81,6 +82,7 @@ class Screen:
 
     console: Console
     phases: dict[str, Phase] = field(default_factory=dict)
+    over: dict[str, int | None] = field(default_factory=dict)
     last_epoch_line: float = float("-inf")
 
     def __post_init__(self) -> None:
@@ -97,6 +99,8 @@ class Screen:
             redirect_stderr=False,
             disable=not self.console.is_terminal,
         )
+        # Between phases, while libraries load and files are written, something must show that work goes on.
+        self.waiting = self.console.status("working", spinner="dots")
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -118,9 +122,17 @@ class Screen:
         for phase in list(self.phases.values()):
             self._finish(phase)
         self.bars.stop()
+        self.waiting.stop()
+
+    def wait(self) -> None:
+        """Show on a terminal that work goes on, until the next phase begins."""
+        if self.console.is_terminal:
+            self.waiting.start()
 
     def _progress(self, event: Progress) -> None:
         phase = self.phases.get(event.what)
+        if phase is None and event.done == event.total == self.over.get(event.what):
+            return  # its end, told twice
         if phase is None or event.done < phase.done:
             if phase:
                 self._finish(phase)
@@ -136,6 +148,7 @@ class Screen:
         phase = Phase(event.what, event.unit, now, event.done, event.done, event.total, now)
         self.phases[event.what] = phase
         if self.console.is_terminal:
+            self.waiting.stop()
             self.bars.start()
             phase.bar = self.bars.add_task(printable(event.what), total=event.total, unit=event.unit)
         return phase
@@ -146,6 +159,8 @@ class Screen:
             self.bars.remove_task(phase.bar)
             if not self.phases:
                 self.bars.stop()
+                self.wait()
+        self.over[phase.what] = phase.total
         seconds, worked = phase.latest - phase.began, phase.done - phase.first
         if phase.done == 0:
             return

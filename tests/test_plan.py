@@ -1,0 +1,79 @@
+"""What is planned for which images on which machine."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sortal.plan import BANDS, FEW, MANY_SMALL, Facts, Machine, plan
+
+PROCESSOR = Machine(cores=2, accelerator="", name="a processor")
+GRAPHICS = Machine(cores=16, accelerator="cuda", name="a graphics card")
+PHOTOGRAPHS = Facts(245, ("ants", "bees"), 121, 124, side=500.0, grey=False, given_splits=("train", "val"))
+CLOTHES = Facts(60_000, ("coat", "dress"), 6000, 6000, side=28.0, grey=True, given_splits=("train", "test"))
+
+
+def test_few_photographs_keep_the_network_frozen_and_are_cross_validated() -> None:
+    recipe, why = plan(PHOTOGRAPHS, PROCESSOR)
+    assert (recipe.strategy, recipe.split.folds, recipe.split.val, recipe.best.monitor) == ("features", 5, 0.0, "last")
+    assert any("245 training images are few" in decision.reason for decision in why)
+
+
+def test_thousands_of_small_images_get_a_network_of_their_size_and_colour() -> None:
+    recipe, _ = plan(CLOTHES, PROCESSOR)
+    assert (recipe.strategy, recipe.model, recipe.image_size, recipe.channels) == ("scratch", "compact", 28, 1)
+    colour, _ = plan(replace(CLOTHES, grey=False, side=33.0), PROCESSOR)
+    assert (colour.image_size, colour.channels) == (33, 3)
+
+
+def test_a_processor_trains_a_narrower_network_on_fewer_small_images() -> None:
+    fewer = replace(CLOTHES, training_images=MANY_SMALL - 1)
+    assert plan(fewer, PROCESSOR)[0].model == "compact_s"
+    assert plan(fewer, GRAPHICS)[0].model == "compact"
+
+
+@pytest.mark.parametrize(("images", "band"), [(5_000, BANDS[0]), (50_000, BANDS[1]), (500_000, BANDS[2])])
+def test_more_photographs_are_fine_tuned_with_their_bands_numbers(images: int, band: object) -> None:
+    recipe, why = plan(replace(PHOTOGRAPHS, training_images=images), GRAPHICS)
+    assert recipe.strategy == "staged"
+    assert recipe.optimizer.layer_decay < 1
+    found = (recipe.batch_size, recipe.optimizer.weight_decay, recipe.head.dropout)
+    assert found == (band.batch_size, band.weight_decay, band.dropout)  # type: ignore[attr-defined]
+    assert {"strategy", "batch_size", "optimizer.weight_decay", "head.dropout", "epochs"} <= {each.key for each in why}
+
+
+@pytest.mark.parametrize(
+    ("given_splits", "val", "test"),
+    [((), 0.05, 0.15), (("train", "test"), 0.05, 0.0), (("train", "val"), 0.0, 0.0), (("train", "val", "test"), 0.0, 0.0)],
+)
+def test_what_the_user_gave_is_not_divided_again(given_splits: tuple[str, ...], val: float, test: float) -> None:
+    recipe, _ = plan(replace(CLOTHES, given_splits=given_splits), PROCESSOR)
+    assert (recipe.split.val, recipe.split.test) == (val, test)
+
+
+@pytest.mark.parametrize(
+    ("classes", "flip"),
+    [(("ants", "bees"), 0.5), (("0", "1", "7"), 0.0), (("b", "d"), 0.0), (("left_hand", "right_hand"), 0.0), (("10", "cat"), 0.0)],
+)
+def test_images_are_mirrored_only_where_that_keeps_their_class(classes: tuple[str, ...], flip: float) -> None:
+    recipe, why = plan(replace(PHOTOGRAPHS, classes=classes), PROCESSOR)
+    assert recipe.augment.flip == flip
+    assert any(decision.key == "augment.flip" and "augment.flip=" in decision.reason for decision in why)
+
+
+@given(
+    images=st.integers(2, 2_000_000),
+    side=st.floats(1, 20_000),
+    grey=st.booleans(),
+    given_splits=st.sampled_from([(), ("train",), ("train", "val"), ("train", "test"), ("train", "val", "test")]),
+    machine=st.sampled_from([PROCESSOR, GRAPHICS]),
+)
+def test_every_plan_is_a_valid_recipe_with_reasons(
+    images: int, side: float, grey: bool, given_splits: tuple[str, ...], machine: Machine
+) -> None:
+    found = Facts(images, ("a cat", "a dog"), 1, images, side, grey, given_splits)
+    recipe, why = plan(found, machine)
+    assert (recipe.strategy == "features") == (images < FEW)
+    assert all(decision.reason for decision in why)
+    assert recipe.split.folds or recipe.split.val or "val" in given_splits
