@@ -18,11 +18,12 @@ help:
 	@echo "make test-full  all tests"
 	@echo "make check      format, lint, types, layers"
 	@echo "make format     put the code into its form"
-	@echo "make bench      measure ours beside a peer; see docs/benchmarks.md"
+	@echo "make bench      measure ours beside a peer: make bench NAME=startup (docs/benchmarks.md lists them)"
 
 setup: $(INSTALLED) chromium
 
 $(INSTALLED): pyproject.toml constraints.txt
+	@echo "installing into $(VENV); PyTorch is large, so this takes minutes"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check -e ".[torch,dev]" -c constraints.txt
 	@touch $@
@@ -56,5 +57,5 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 
 bench: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check -e ".[bench]" -c constraints.txt
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check -r benchmarks/requirements.txt -c constraints.txt
+	$(BIN)/python -m benchmarks $(NAME) $(ARGS)

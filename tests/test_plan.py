@@ -54,7 +54,13 @@ def test_what_the_user_gave_is_not_divided_again(given_splits: tuple[str, ...], 
 
 @pytest.mark.parametrize(
     ("classes", "flip"),
-    [(("ants", "bees"), 0.5), (("0", "1", "7"), 0.0), (("b", "d"), 0.0), (("left_hand", "right_hand"), 0.0), (("10", "cat"), 0.0)],
+    [
+        (("ants", "bees"), 0.5),
+        (("0", "1", "7"), 0.0),
+        (("b", "d"), 0.0),
+        (("left_hand", "right_hand"), 0.0),
+        (("10", "cat"), 0.0),
+    ],
 )
 def test_images_are_mirrored_only_where_that_keeps_their_class(classes: tuple[str, ...], flip: float) -> None:
     recipe, why = plan(replace(PHOTOGRAPHS, classes=classes), PROCESSOR)

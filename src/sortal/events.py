@@ -18,6 +18,13 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """A run has its folder; from here on it can be resumed."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """Something that the tool decided for the user, and why."""
 
@@ -56,7 +63,7 @@ class CheckpointSaved:
     step: int
 
 
-Event = Progress | Decision | Note | EpochDone | CheckpointSaved
+Event = Begun | Progress | Decision | Note | EpochDone | CheckpointSaved
 Observer = Callable[[Event], None]
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from sortal.cli.failures import Interrupted, explain
 from sortal.errors import BundleError, DataError, MachineFailed, ParityError, RecipeError, RunExists, UnknownName
-from sortal.events import CheckpointSaved
+from sortal.events import Begun
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,18 @@ def test_a_file_that_vanished_inside_the_program_counts_as_a_bug(sortal) -> None
     assert explain(FileNotFoundError(errno.ENOENT, "No such file", "x")).is_bug
 
 
+@pytest.mark.parametrize(("module", "extra"), [("safetensors", "torch"), ("torch.nn", "torch"), ("matplotlib", "report")])
+def test_a_library_of_an_extra_that_is_missing_names_the_extra(sortal, calls, module: str, extra: str) -> None:
+    calls.answer("train", ModuleNotFoundError(f"No module named {module!r}", name=module))
+    outcome = sortal("train", "photos")
+    assert outcome.code == 2
+    assert outcome.err == f'error: {module.partition(".")[0]} is not installed\nhint: pip install "sortal[{extra}]"\n'
+
+
+def test_a_module_that_no_extra_brings_counts_as_a_bug() -> None:
+    assert explain(ModuleNotFoundError("No module named 'sortal.nix'", name="sortal.nix")).is_bug
+
+
 def test_a_hostile_file_name_in_an_error_cannot_steer_the_terminal(sortal, calls) -> None:
     calls.answer("check", DataError("\x1b[2J.jpg is empty"))
     assert "\x1b" not in sortal("check", "photos").err
@@ -120,7 +132,7 @@ def test_an_interrupted_training_says_how_to_go_on(sortal, calls, tmp_path: Path
     (run / "run.json").touch()
 
     def train(*args: object, observe, **kwargs: object) -> None:
-        observe(CheckpointSaved(str(run / "checkpoint.safetensors"), 1, 0))
+        observe(Begun(str(run)))
         raise KeyboardInterrupt
 
     calls.answer("train", train)

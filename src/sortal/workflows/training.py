@@ -28,7 +28,7 @@ from sortal.engines.protocol import Engine
 from sortal.errors import DataError, RunExists, SortalError
 from sortal.evaluate.calibration import softmax
 from sortal.evaluate.metrics import accuracy, log_loss
-from sortal.events import Decision, Event, Note, Observer, fanout, ignore
+from sortal.events import Begun, Decision, Event, Note, Observer, fanout, ignore
 from sortal.manifest import SPLITS, Manifest
 from sortal.plan import facts, plan
 from sortal.preprocess import Preprocess
@@ -91,6 +91,7 @@ def train(
             observe(Note(f"{run.path} is finished already; nothing was done"))
             return Trained(run, json.loads(run.result.read_text()))
         tell = fanout(observe, _log(run.events))
+        tell(Begun(str(run.path)))
         prepared = _prepare(run, asked, opened, tell)
         ready = time.monotonic()
         learned = _learn(run, prepared, tell)
