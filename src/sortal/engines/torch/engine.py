@@ -63,7 +63,7 @@ class TorchEngine:
         network = self._network(recipe, preprocess, classes=2)
         plain = Recipe.model_validate(recipe.model_dump() | {"runtime": "onnx"})
         frozen = TorchFrozen(plain, preprocess, network)
-        images = np.zeros((8, preprocess.size, preprocess.size, preprocess.channels), np.uint8)
+        images = np.zeros((16, preprocess.size, preprocess.size, preprocess.channels), np.uint8)
         return measure.inference_choice({"onnx": frozen.run, "torch": frozen.in_torch()}, images)
 
     def frozen(self, recipe: Recipe, preprocess: Preprocess) -> TorchFrozen:

@@ -75,7 +75,7 @@ class FeatureInputs:
     def training(self, rows_B: NDArray[np.int64], epoch: int, step: int) -> tuple[Tensor, Tensor]:
         views = self.features.views_MVD.shape[1]
         keys_B = self.samples.keys_N[rows_B]
-        # The plain view is one of them: leaving it out cost half a point on CIFAR-10 pairs (400 images, not published on).
+        # The plain view is one of them: leaving it out cost half a point on classes of CIFAR-10 (96 to 300 images).
         choices = views + 1
         shift_B = (draws.uniform(self.recipe.seed, epoch // choices, keys_B, "view") * choices).astype(np.int64)
         view_B = (shift_B + epoch) % choices
