@@ -30,8 +30,9 @@ PRESETS.add("photos", f"{HERE}:photos", "a few hundred photographs: frozen Effic
 def photos() -> Recipe:
     """For some dozens to a few thousand photographs: EfficientNet-Lite0 frozen, a linear head on stored features of two views.
 
-    Epochs, rate, decay and views were chosen on CIFAR-10's classes with 96 to 300 training images: 20 epochs lost a point there,
-    80 won nothing, and neither did four views over two, nor two over the plain one. What it reaches on photographs stands in docs/benchmarks.md.
+    Epochs, rate, decay and views were chosen on CIFAR-10's classes with 96 to 300 training images: 20 epochs lost a point
+    there, 80 won nothing, and neither did four views over two, nor two over the plain one. What it reaches on photographs
+    stands in docs/benchmarks.md.
     """
     return Recipe(
         strategy="features",

@@ -83,8 +83,8 @@ class TorchSession:
         return loss.detach()
 
     def _reseed(self, seed: int) -> None:
-        # `torch.manual_seed` also queues a call, with a stack trace, for every accelerator that is not in use: at each step that
-        # took a third of the time of a head's training, and memory that was never given back.
+        # `torch.manual_seed` also queues a call, with a stack trace, for every accelerator that is not in use: a third of the
+        # time of a head's training went there, and memory that was never given back.
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
         torch.default_generator.manual_seed(seed)
