@@ -8,6 +8,7 @@ for a checkpoint that is just being written.
 """
 
 import argparse
+import contextlib
 import hashlib
 import os
 import shutil
@@ -29,6 +30,8 @@ from benchmarks.photographs import draw
 CHECKPOINT_SECONDS = 0.2
 AIMED = 0.3
 """Share of the kills that wait for a checkpoint being written."""
+CHECKPOINTS_PASSED = 6
+"""An aimed kill lets fewer than this many checkpoints pass first."""
 AGAIN = 0.4
 """Probability that a resumed run is killed once more; drawn anew after each kill."""
 
@@ -147,7 +150,7 @@ def kill_and_resume(data: Path, place: Path, fixed: Sequence[str], random: np.ra
     killed, command = Killed(), _train(data, place, *fixed)
     environment = _cache(place.with_name(f"cache-{place.name}"))
     while not killed.kills or random.random() < AGAIN:
-        aimed = bool(random.random() < AIMED)
+        aimed = int(random.integers(0, CHECKPOINTS_PASSED)) if random.random() < AIMED else None
         moment = random.uniform(0, duration)
         if kill := kill_at(command, environment, place, moment, aimed=aimed):
             killed.kills.append(kill)
@@ -162,26 +165,25 @@ def kill_and_resume(data: Path, place: Path, fixed: Sequence[str], random: np.ra
 
 
 def kill_at(
-    command: list[str], environment: dict[str, str], place: Path, moment: float, *, aimed: bool
+    command: list[str], environment: dict[str, str], place: Path, moment: float, *, aimed: int | None = None
 ) -> dict[str, Any] | None:
-    """Run a command and kill its process group after `moment` seconds; aimed, at the next checkpoint that is being written.
+    """Run a command and kill its process group after `moment` seconds; aimed, while it writes a checkpoint after `aimed` others.
 
     Returns what was killed, or None if the command finished first.
     """
     began = time.perf_counter()
+    seen: set[int] = set()
     with tempfile.TemporaryFile() as err:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=err,
             env=surroundings(environment), start_new_session=True,
         )  # fmt: skip
-        # Aimed kills look from the first quarter of their moment on, else most runs would be done before the next checkpoint.
-        time_to_look = moment / 4 if aimed else moment
         while process.poll() is None:
-            passed = time.perf_counter() - began
-            if passed >= time_to_look and (not aimed or list(place.glob(".checkpoint*.part"))):
+            due = time.perf_counter() - began >= moment if aimed is None else _is_writing(place, seen) and len(seen) >= aimed
+            if due:
                 os.killpg(process.pid, signal.SIGKILL)
                 break
-            time.sleep(0.0005 if aimed and passed >= time_to_look else 0.005)
+            time.sleep(0.005 if aimed is None else 0.0005)  # writing a checkpoint takes some milliseconds
         process.wait()
         if process.returncode == -signal.SIGKILL:
             half = sorted(path.name.split(".")[1] for path in place.glob(".*.part"))
@@ -195,6 +197,13 @@ def kill_at(
             err.seek(0)
             raise CommandFailed(f"exit code {process.returncode}: {err.read().decode(errors='replace')[-4000:]}")
     return None
+
+
+def _is_writing(place: Path, seen: set[int]) -> bool:
+    """Whether a checkpoint is being written; `seen` collects those that were written whole, by their times."""
+    with contextlib.suppress(FileNotFoundError):
+        seen.add((place / "checkpoint.safetensors").stat().st_mtime_ns)
+    return any(place.glob(".checkpoint*.part"))
 
 
 def stage(place: Path) -> str:

@@ -167,23 +167,34 @@ def test_a_record_is_json_with_machine_and_all_fields(capsys: pytest.CaptureFixt
 
 def test_a_command_is_killed_at_its_moment_and_one_that_is_done_is_not(tmp_path: Path) -> None:
     sleeps, ends = [sys.executable, "-c", "import time; time.sleep(60)"], [sys.executable, "-c", "pass"]
-    killed = kills.kill_at(sleeps, {}, tmp_path, 0.2, aimed=False)
+    killed = kills.kill_at(sleeps, {}, tmp_path, 0.2)
     assert killed is not None
     assert 0.2 <= killed["seconds"] < 30
     assert killed["stage"] == "nothing written"
-    assert kills.kill_at(ends, {}, tmp_path, 30.0, aimed=False) is None
+    assert kills.kill_at(ends, {}, tmp_path, 30.0) is None
 
 
-def test_an_aimed_kill_waits_for_a_checkpoint_that_is_being_written(tmp_path: Path) -> None:
-    writes = f"import time; time.sleep(0.3); open({str(tmp_path / '.checkpoint.safetensors.1-a.part')!r}, 'w'); time.sleep(60)"
-    killed = kills.kill_at([sys.executable, "-c", writes], {}, tmp_path, 0.0, aimed=True)
+@pytest.mark.parametrize("passed", [0, 2])
+def test_an_aimed_kill_lets_checkpoints_pass_and_waits_for_one_that_is_being_written(passed: int, tmp_path: Path) -> None:
+    writes = """
+import os, sys, time
+place = sys.argv[1]
+for number in range(5):
+    with open(f"{place}/.checkpoint.safetensors.1-a.part", "w") as file:
+        file.write(str(number))
+    time.sleep(0.3)
+    os.replace(f"{place}/.checkpoint.safetensors.1-a.part", f"{place}/checkpoint.safetensors")
+    time.sleep(0.3)
+"""
+    killed = kills.kill_at([sys.executable, "-c", writes, str(tmp_path)], {}, tmp_path, 0.0, aimed=passed)
     assert killed is not None
     assert killed["half_written"] == ["checkpoint"]
+    assert (tmp_path / ".checkpoint.safetensors.1-a.part").read_text() == str(passed)
 
 
 def test_a_command_that_fails_by_itself_is_not_taken_for_killed(tmp_path: Path) -> None:
     with pytest.raises(harness.CommandFailed, match="exit code 1"):
-        kills.kill_at([sys.executable, "-c", "raise SystemExit(1)"], {}, tmp_path, 30.0, aimed=False)
+        kills.kill_at([sys.executable, "-c", "raise SystemExit(1)"], {}, tmp_path, 30.0)
 
 
 @pytest.mark.parametrize("name", sorted(BENCHMARKS))

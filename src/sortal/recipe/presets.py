@@ -31,8 +31,8 @@ def photos() -> Recipe:
     """For some dozens to a few thousand photographs: EfficientNet-Lite0 frozen, a linear head on stored features of two views.
 
     Epochs, rate, decay and views were chosen on CIFAR-10's classes with 96 to 300 training images: 20 epochs lost a point
-    there, 80 won nothing, and neither did four views over two, nor two over the plain one. What it reaches on photographs
-    stands in docs/benchmarks.md.
+    there, 80 won nothing, and neither did four views over two, nor two over the plain one. Measured here: `transfer` and
+    `crossval` in docs/benchmarks.md.
     """
     return Recipe(
         strategy="features",
