@@ -167,7 +167,7 @@ def kill_and_resume(data: Path, place: Path, fixed: Sequence[str], random: np.ra
 def kill_at(
     command: list[str], environment: dict[str, str], place: Path, moment: float, *, aimed: int | None = None
 ) -> dict[str, Any] | None:
-    """Run a command and kill its process group after `moment` seconds; aimed, while it writes a checkpoint after `aimed` others.
+    """Run a command and kill its process group after `moment` seconds; aimed, in a checkpoint after `aimed` others.
 
     Returns what was killed, or None if the command finished first.
     """
