@@ -21,7 +21,7 @@ FEW = 2_000
 SMALL_SIDE = 64
 """Pixels of the median image's longer side up to which images are small enough to train on from scratch."""
 MANY_SMALL = 20_000
-"""Small training images from which on a processor trains the wider of the compact networks, for minutes instead of one."""
+"""Training images from which on a twentieth of them is enough to calibrate on."""
 CROSS_VALIDATION_FOLDS = 5
 
 
@@ -118,7 +118,8 @@ def _frozen(found: Facts) -> tuple[dict[str, Any], list[Decision]]:
 def _from_scratch(found: Facts, machine: Machine) -> tuple[dict[str, Any], list[Decision]]:
     recipe = presets.small_images()
     size = max(16, min(SMALL_SIDE, round(found.side)))
-    narrow = found.training_images < MANY_SMALL and not machine.accelerator
+    # Chosen on Fashion-MNIST's validation images: 0.943 after ten epochs, as many minutes, of the narrow network on two cores.
+    narrow = not machine.accelerator
     values = recipe.model_dump(mode="json") | {
         "model": "compact_s" if narrow else "compact",
         "image_size": size,
@@ -126,11 +127,7 @@ def _from_scratch(found: Facts, machine: Machine) -> tuple[dict[str, Any], list[
         "channels": 1 if found.grey else 3,
         "split": _shares(found),
     }
-    why = (
-        f"{found.training_images:,} training images on {machine.cores} cores and no accelerator"
-        if narrow
-        else "enough images for it"
-    )
+    why = f"quick on {machine.cores} cores without an accelerator" if narrow else "wide, since an accelerator is at hand"
     return values, [
         Decision("model", values["model"], why),
         Decision(
