@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from sortal.errors import DataError
+from sortal.errors import DataError, NotSupported
 from sortal.files import replacing
 
 SPLITS = ("train", "val", "test")
@@ -99,6 +99,16 @@ class Manifest:
         """The first 64 bits of each content hash, shape (N,): the identity that random draws are made for."""
         contents = (content or "0" for content in self.column("content"))
         return np.fromiter((int(content[:16], 16) for content in contents), dtype=np.uint64, count=len(self))
+
+    def require_one_label(self) -> "Manifest":
+        """The manifest itself; raises `NotSupported` where an image in use has several labels."""
+        several = self.used.table.filter(pc.greater(pc.list_value_length(self.used.table["labels"]), 1))
+        if several.num_rows:
+            raise NotSupported(
+                f"{several.num_rows:,} images have several labels, the first {several['source'][0]}",
+                hint="multi-label training is not there yet: leave one label for each image",
+            )
+        return self
 
     def counts(self) -> dict[str, int]:
         """Images in use by class, in index order; a class of which nothing is in use counts 0."""

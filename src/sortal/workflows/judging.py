@@ -47,7 +47,9 @@ def _of_report(report: dict[str, Any]) -> Scores:
 
 def _on_new_data(target: Path, data: str | Path, observe: Observer) -> Scores:
     bundle = Bundle.load(find_bundle(target))
-    manifest = _with_classes(scan(data, max_pixels=bundle.preprocess.max_pixels, observe=observe), bundle.classes)
+    manifest = _with_classes(
+        scan(data, max_pixels=bundle.preprocess.max_pixels, observe=observe).require_one_label(), bundle.classes
+    )
     used = manifest.used
     graph = predictor(bundle)
     parts = []

@@ -250,7 +250,7 @@ def _decide(run: Run, asked: dict[str, Any], observe: Observer) -> int:
     base = recipes.parse(asked["recipe"]) if asked["recipe"] else None
     max_pixels = (base or recipes.override(Recipe(), [s for s in asked["settings"] if s.startswith("max_pixels")])).max_pixels
     scanned = scan_counting(asked["data"], max_pixels=max_pixels, observe=observe)
-    manifest = scanned.manifest
+    manifest = scanned.manifest.require_one_label()
     decisions: list[Decision] = []
     if base is None:
         engine = engines.load("torch")

@@ -41,6 +41,12 @@ def test_the_key_tells_weights_and_normalisation_apart() -> None:
     assert ENGINE.frozen(recipe, Preprocess(32, 40, mean=(0.4, 0.5, 0.6))).key != key
 
 
+def test_a_small_stem_has_a_key_of_its_own_though_its_weights_may_be_the_same() -> None:
+    recipe = RECIPE.model_copy(update={"model": "tf_efficientnet_lite0", "runtime": "onnx", "weights": "default"})
+    keys = {ENGINE.frozen(recipe.model_copy(update={"stem": stem}), GEOMETRY).key for stem in ("default", "small")}
+    assert len(keys) == 2
+
+
 def test_two_views_of_an_image_differ() -> None:
     frozen = ENGINE.frozen(RECIPE.model_copy(update={"runtime": "onnx"}), GEOMETRY)
     views = frozen.views(PIXELS, KEYS)

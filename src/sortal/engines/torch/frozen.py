@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
+import onnxruntime
 import torch
 from numpy.typing import NDArray
 
@@ -57,12 +58,16 @@ class TorchFrozen:
         return run
 
     def _key(self) -> str:
-        """Weights, normalisation, runtime and version: what the features depend on besides the stored pixels."""
+        """Weights, architecture, normalisation, runtime and version: what features depend on besides the stored pixels."""
         digest = hashlib.sha256()
         for name, tensor in self.network.body.state_dict().items():
             digest.update(name.encode())
             digest.update(tensor.contiguous().numpy().tobytes())
-        digest.update(repr((self.preprocess, self.recipe.runtime, self.recipe.model, torch.__version__)).encode())
+        recipe = self.recipe
+        # A small stem can have the very weights of the default one; its stride is no weight.
+        network = (self.preprocess, recipe.model, recipe.stem)
+        runtime = (recipe.runtime, recipe.threads if recipe.runtime == "torch" else onnxruntime.__version__, torch.__version__)
+        digest.update(repr((network, runtime)).encode())
         return digest.hexdigest()[:32]
 
     def outputs(self, pixels_NRRC: NDArray[np.uint8]) -> NDArray[np.float32]:
