@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sortal.errors import BundleError
-from sortal.files import full_disk_explained, sync, write_bytes
+from sortal.files import full_disk_explained, sync, unfinished_name, write_bytes
 from sortal.preprocess import Preprocess
 
 FORMAT = 1
@@ -88,9 +88,8 @@ def write(path: Path, *, graph: bytes, weights: bytes, about: Mapping[str, Any])
     """
     members = {GRAPH: graph, WEIGHTS: weights}
     listed = {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in members.items()}
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = unfinished_name(path)
     with full_disk_explained(path):
-        shutil.rmtree(part, ignore_errors=True)
         try:
             for name, data in members.items():
                 write_bytes(part / name, data)

@@ -3,14 +3,18 @@
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from sortal.errors import MachineFailed
 
 OUT_OF_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+UNFINISHED = re.compile(r"\..+\.[0-9]+-[0-9a-f]{8}\.part")
+"""Names of ours for what is being written; a user's own `.notes.part` is none."""
 
 
 @contextlib.contextmanager
@@ -22,8 +26,7 @@ def replacing(path: Path) -> Iterator[Path]:
     path = Path(path)
     with full_disk_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A name of our own rather than mkstemp's, so that the file gets the user's usual permissions.
-        part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+        part = unfinished_name(path)
         try:
             yield part
             sync(part)
@@ -44,13 +47,29 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def unfinished_name(path: Path) -> Path:
+    """A name beside `path` that nobody else writes to, and that `remove_unfinished` knows."""
+    # Of our own rather than mkstemp's, so that the file gets the user's usual permissions.
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+
+
 def remove_unfinished(folder: Path) -> None:
     """Remove what killed processes left half written under `folder`; only for whoever keeps all others from writing there."""
     for part in sorted(folder.rglob(".*.part")):
+        if not UNFINISHED.fullmatch(part.name):
+            continue
         if part.is_dir():
             shutil.rmtree(part)
         else:
             part.unlink(missing_ok=True)  # it may have gone with its folder
+
+
+def stands_at(path: Path, file: IO[bytes]) -> bool:
+    """Whether `path` still leads to this open file: a lock on a file that was removed meanwhile keeps nobody out."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def sync(path: Path) -> None:

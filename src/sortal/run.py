@@ -6,17 +6,18 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sortal.errors import BundleError, DataError, RunExists
-from sortal.files import remove_unfinished, write_text
+from sortal.files import UNFINISHED, remove_unfinished, stands_at, write_text
 
 FORMAT = 1
+LOCK = ".lock"
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The addresses inside one run's folder; files appear in the order in which they are listed here."""
+    """The addresses inside one run's folder."""
 
     path: Path
 
@@ -47,6 +48,11 @@ class Run:
     def checkpoint(self) -> Path:
         """The last and the best weights and all that a resume needs."""
         return self.path / "checkpoint.safetensors"
+
+    @property
+    def held_out(self) -> Path:
+        """Out-of-fold logits of the cross-validation, so that a resume does not compute them again."""
+        return self.path / "held_out.npy"
 
     @property
     def bundle(self) -> Path:
@@ -80,7 +86,7 @@ class Run:
     def read_about(self) -> dict[str, Any]:
         """What was asked for when the run began."""
         try:
-            about = dict(json.loads(self.about.read_text()))
+            about = dict(json.loads(self.about.read_text(encoding="utf-8")))
             version = about["format"]
         except (FileNotFoundError, NotADirectoryError) as error:
             raise BundleError(f"{self.path} holds no run", hint="name the folder that `sortal train` printed") from error
@@ -90,18 +96,15 @@ class Run:
             raise BundleError(f"{self.about} has format {version}", hint="use the version of sortal that wrote it")
         return about
 
-    @classmethod
-    def create(cls, path: Path, about: Mapping[str, Any]) -> "Run":
-        """Begin a run in a folder that is empty or not there; raises `RunExists` for any other."""
-        if path.is_file() or (path.is_dir() and any(not name.startswith(".") for name in os.listdir(path))):
-            what = "another run" if (path / "run.json").exists() else "other files"
-            raise RunExists(
-                f"{path} already holds {what}",
-                hint="choose another --out" + (", or continue it with --resume" if what == "another run" else ""),
-            )
-        run = cls(path)
-        write_text(run.about, json.dumps({"format": FORMAT, **about}, indent=2, ensure_ascii=False) + "\n")
-        return run
+    @contextlib.contextmanager
+    def begun(self, about: Mapping[str, Any]) -> Iterator[None]:
+        """Begin a run and hold it, in a folder that is empty or not there; raises `RunExists` for any other."""
+        self._require_empty()
+        with self.locked():
+            self._require_empty()  # somebody may have begun one since
+            text = json.dumps({"format": FORMAT, **about}, indent=2, ensure_ascii=False)
+            write_text(self.about, text + "\n")
+            yield
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -109,18 +112,46 @@ class Run:
 
         What a process that was killed left half written is removed: now nobody writes it.
         """
+        with self._lock():
+            remove_unfinished(self.path)
+            yield
+
+    def remove_lock(self) -> None:
+        """Remove the lock file: for whoever holds it and leaves an empty folder."""
+        (self.path / LOCK).unlink(missing_ok=True)
+
+    def _lock(self) -> IO[bytes]:
         import fcntl
 
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as file:
+        while True:
+            self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                file = (self.path / LOCK).open("wb")
+            except FileNotFoundError:
+                continue  # the folder went in this moment, see below
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
+                file.close()
                 raise RunExists(
                     f"another process is training in {self.path}", hint="wait for it, or choose another --out"
                 ) from error
-            remove_unfinished(self.path)
-            yield
+            if stands_at(self.path / LOCK, file):
+                return file
+            file.close()  # who held it found a mistake and took the folder away: try again
+
+    def _require_empty(self) -> None:
+        """Nothing may be there but what a process leaves that was killed while it began a run here."""
+        if not self.path.is_dir():
+            names = [self.path.name] if self.path.exists() else []
+        else:
+            names = [name for name in os.listdir(self.path) if name != LOCK and not UNFINISHED.fullmatch(name)]
+        if names:
+            what = "another run" if self.about.name in names else "other files"
+            raise RunExists(
+                f"{self.path} already holds {what}",
+                hint="choose another --out" + (", or continue it with --resume" if what == "another run" else ""),
+            )
 
 
 def find_bundle(path: Path) -> Path:

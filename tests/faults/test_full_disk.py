@@ -101,9 +101,11 @@ def test_a_bundle_that_finds_no_room_leaves_the_old_one(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("files_of_at_most_1000_bytes")
 def test_a_run_that_finds_no_room_can_be_begun_again_in_the_same_folder(tmp_path: Path) -> None:
-    with pytest.raises(MachineFailed, match="full"):
-        Run.create(tmp_path / "run", {"data": "x" * 2000})
-    assert Run.create(tmp_path / "run", {"data": "x"}).read_about()["data"] == "x"
+    run = Run(tmp_path / "run")
+    with pytest.raises(MachineFailed, match="full"), run.begun({"data": "x" * 2000}):
+        pytest.fail("a run began without room")
+    with run.begun({"data": "x"}):
+        assert run.read_about()["data"] == "x"
 
 
 def test_a_full_disk_is_told_with_its_place_and_the_old_file_stays(small_disk: Path) -> None:

@@ -199,8 +199,14 @@ def test_a_folder_that_is_neither_run_nor_bundle_is_the_users_mistake(tmp_path: 
         find_bundle(tmp_path)
 
 
+def begun(path: Path) -> Run:
+    run = Run(path)
+    with run.begun({"data": "x"}):
+        return run
+
+
 def test_a_run_without_a_bundle_says_how_to_finish_it(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "run", {"data": "x"})
+    run = begun(tmp_path / "run")
     with pytest.raises(BundleError) as caught:
         find_bundle(run.path)
     assert f"--resume --out {run.path}" in caught.value.hint
@@ -208,14 +214,14 @@ def test_a_run_without_a_bundle_says_how_to_finish_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": []}', "[" * 200_000, b"\xed\xa0\x80"])
 def test_a_damaged_run_json_is_refused(tmp_path: Path, text: str | bytes) -> None:
-    run = Run.create(tmp_path / "run", {"data": "x"})
+    run = begun(tmp_path / "run")
     run.about.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(BundleError, match=r"run\.json"):
         run.read_about()
 
 
 def test_a_run_of_another_format_is_told_which_version_to_use(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "run", {"data": "x"})
+    run = begun(tmp_path / "run")
     run.about.write_text('{"format": 2}')
     with pytest.raises(BundleError, match="format 2") as caught:
         run.read_about()

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from sortal.errors import DataError, MachineFailed
-from sortal.files import full_disk_explained, replacing, write_bytes, write_text
+from sortal.files import full_disk_explained, replacing, stands_at, write_bytes, write_text
 
 FORMAT = 1
 HEADER = b"sortal store %03d\n" % FORMAT
@@ -308,20 +308,13 @@ def _open_shared(path: Path, about: str, row_bytes: int) -> IO[bytes]:
         except BlockingIOError:
             pass
         fcntl.flock(lock, fcntl.LOCK_SH)
-        if _still_there(path / ".lock", lock):
+        if stands_at(path / ".lock", lock):
             break
         lock.close()
     if not (path / "store.json").exists():
         write_text(path / "store.json", about)
     os.utime(path / "store.json")  # the time of last use
     return lock
-
-
-def _still_there(path: Path, file: IO[bytes]) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
-    except FileNotFoundError:
-        return False
 
 
 def _clean(path: Path, row_bytes: int) -> None:
