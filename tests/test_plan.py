@@ -10,14 +10,27 @@ from sortal.plan import BANDS, FEW, Facts, Machine, plan
 
 PROCESSOR = Machine(cores=2, accelerator="", name="a processor")
 GRAPHICS = Machine(cores=16, accelerator="cuda", name="a graphics card")
-PHOTOGRAPHS = Facts(245, ("ants", "bees"), 121, 124, side=500.0, grey=False, given_splits=("train", "val"))
-CLOTHES = Facts(60_000, ("coat", "dress"), 6000, 6000, side=28.0, grey=True, given_splits=("train", "test"))
+PHOTOGRAPHS = Facts(245, 244, ("ants", "bees"), 121, 124, side=500.0, grey=False, given_splits=("train", "val"))
+CLOTHES = Facts(60_000, 59_000, ("coat", "dress"), 6000, 6000, side=28.0, grey=True, given_splits=("train", "test"))
 
 
 def test_few_photographs_keep_the_network_frozen_and_are_cross_validated() -> None:
     recipe, why = plan(PHOTOGRAPHS, PROCESSOR)
     assert (recipe.strategy, recipe.split.folds, recipe.split.val, recipe.best.monitor) == ("features", 5, 0.0, "last")
     assert any("245 training images are few" in decision.reason for decision in why)
+
+
+def test_there_are_no_more_folds_than_images_that_are_no_copies() -> None:
+    assert plan(replace(PHOTOGRAPHS, training_images=9, independent=3), PROCESSOR)[0].split.folds == 3
+
+
+@pytest.mark.parametrize(("smallest", "weights"), [(124, "none"), (13, "none"), (12, "effective")])
+def test_rare_classes_weigh_more_where_the_largest_has_ten_times_their_images(smallest: int, weights: str) -> None:
+    recipe, why = plan(replace(PHOTOGRAPHS, smallest_class=smallest), PROCESSOR)
+    assert recipe.loss.class_weights == weights
+    told = [decision for decision in why if decision.key == "loss.class_weights"]
+    assert len(told) == (weights != "none")
+    assert all("set loss.class_weights='none'" in decision.reason for decision in told)
 
 
 def test_thousands_of_small_images_get_a_network_of_their_size_and_colour() -> None:
@@ -69,15 +82,17 @@ def test_images_are_mirrored_only_where_that_keeps_their_class(classes: tuple[st
 
 @given(
     images=st.integers(2, 2_000_000),
+    copies=st.integers(0, 5),
     side=st.floats(1, 20_000),
     grey=st.booleans(),
     given_splits=st.sampled_from([(), ("train",), ("train", "val"), ("train", "test"), ("train", "val", "test")]),
     machine=st.sampled_from([PROCESSOR, GRAPHICS]),
 )
 def test_every_plan_is_a_valid_recipe_with_reasons(
-    images: int, side: float, grey: bool, given_splits: tuple[str, ...], machine: Machine
+    images: int, copies: int, side: float, grey: bool, given_splits: tuple[str, ...], machine: Machine
 ) -> None:
-    found = Facts(images, ("a cat", "a dog"), 1, images, side, grey, given_splits)
+    independent = max(1, images - copies)
+    found = Facts(images, independent, ("a cat", "a dog"), 1, images, side, grey, given_splits)
     recipe, why = plan(found, machine)
     assert (recipe.strategy == "features") == (images < FEW)
     assert all(decision.reason for decision in why)

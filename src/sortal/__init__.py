@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sortal.errors import (
         BundleError,
         DataError,
+        Diverged,
         MachineFailed,
         MissingExtra,
         NotSupported,
@@ -45,6 +46,7 @@ __all__ = [
     "Bundle",
     "BundleError",
     "DataError",
+    "Diverged",
     "ImageClassifier",
     "MachineFailed",
     "Manifest",

@@ -11,6 +11,7 @@ SortalError                     exit code
 ├── MissingExtra (ImportError)      2       an optional dependency is not installed
 ├── NotSupported (ValueError)       2       what this engine or combination cannot do
 ├── ParityError (ArithmeticError)   1       an export that does not agree with its model
+├── Diverged (ArithmeticError)      1       a training whose loss is no number any more
 └── MachineFailed (OSError)         3       disk full, device lost, out of memory; what was finished is kept
 """
 
@@ -84,6 +85,12 @@ class NotSupported(SortalError, ValueError):
 
 class ParityError(SortalError, ArithmeticError):
     """An exported graph whose answers differ from the model's."""
+
+    exit_code = 1
+
+
+class Diverged(SortalError, ArithmeticError):
+    """A training whose loss is no number any more."""
 
     exit_code = 1
 

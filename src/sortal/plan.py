@@ -23,6 +23,8 @@ SMALL_SIDE = 64
 MANY_SMALL = 20_000
 """Training images from which on a twentieth of them is enough to calibrate on."""
 CROSS_VALIDATION_FOLDS = 5
+IMBALANCED = 10.0
+"""Largest to smallest class from which rare classes weigh more; Buda et al. (2018) see them suffer from there on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class Facts:
     """What the plan looks at."""
 
     training_images: int
+    independent: int
+    """Of those, how many could be held out: copies and groups count once, the only image of a class not at all."""
     classes: tuple[str, ...]
     smallest_class: int
     largest_class: int
@@ -62,14 +66,18 @@ class Facts:
     given_splits: tuple[str, ...]
 
 
-def facts(manifest: Manifest) -> Facts:
-    """The facts of a manifest; every image that the user did not put into another split counts as a training image."""
+def facts(manifest: Manifest, *, independent: int) -> Facts:
+    """The facts of a manifest; every image that the user did not put into another split counts as a training image.
+
+    `independent` is `Facts.independent`, which takes more than a look at the columns to know.
+    """
     used = manifest.used
     training = [split in (None, "train") for split in used.column("split")]
     sides = [max(width, height) for width, height in zip(used.column("width"), used.column("height"), strict=True)]
     counts = [count for count in manifest.counts().values() if count]
     return Facts(
         training_images=sum(training),
+        independent=independent,
         classes=manifest.classes,
         smallest_class=min(counts),
         largest_class=max(counts),
@@ -90,14 +98,15 @@ def plan(found: Facts, machine: Machine) -> tuple[Recipe, list[Decision]]:
     else:
         values, why = _staged(found, machine)
     values, flip_why = _mirrored(values, found)
+    values, balance_why = _balanced(values, found)
     recipe = parse(values, place="the planned recipe")
-    return recipe, [*why, *flip_why, *_splits(recipe, found)]
+    return recipe, [*why, *flip_why, *balance_why, *_splits(recipe, found)]
 
 
 def _frozen(found: Facts) -> tuple[dict[str, Any], list[Decision]]:
     recipe = presets.photos()
     values = recipe.model_dump(mode="json")
-    values["split"] = {"folds": CROSS_VALIDATION_FOLDS if found.training_images >= CROSS_VALIDATION_FOLDS else 2}
+    values["split"] = {"folds": max(2, min(CROSS_VALIDATION_FOLDS, found.independent))}
     count = found.training_images
     return values, [
         Decision(
@@ -190,6 +199,19 @@ def _mirrored(values: dict[str, Any], found: Facts) -> tuple[dict[str, Any], lis
     else:
         reason = "assumed that a mirrored image keeps its class; set augment.flip=0 if it does not"
     return values, [Decision("augment.flip", f"{values['augment']['flip']:g}", reason)]
+
+
+def _balanced(values: dict[str, Any], found: Facts) -> tuple[dict[str, Any], list[Decision]]:
+    """Whether rare classes weigh more in the loss."""
+    ratio = found.largest_class / found.smallest_class
+    if ratio < IMBALANCED:
+        return values, []
+    values["loss"]["class_weights"] = "effective"
+    reason = (
+        f"the largest class has {ratio:.0f} times the images of the smallest: without weights the rare ones would be given up; "
+        "set loss.class_weights='none' if only accuracy counts"
+    )
+    return values, [Decision("loss.class_weights", "effective", reason)]
 
 
 def _splits(recipe: Recipe, found: Facts) -> list[Decision]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sortal.data.split import assign_folds, assign_splits, remembered, units
+from sortal.data.split import assign_folds, assign_splits, can_be_held_out, remembered, units
 from sortal.errors import DataError
 from sortal.manifest import SPLITS, Manifest
 
@@ -193,13 +193,15 @@ def test_rows_that_are_set_aside_keep_what_they_have_and_count_for_nothing(make_
 @given(sizes=st.lists(st.integers(0, 30), min_size=3, max_size=3), folds=st.integers(2, 7), seed=st.integers(0, 3))
 def test_folds_are_equal_and_stratified(make_manifest: Make, sizes: list[int], folds: int, seed: int) -> None:
     labels = "a" * sizes[0] + "b" * sizes[1] + "c" * sizes[2]
-    if len(labels) < folds:
+    judged = [label for label in labels if labels.count(label) > 1]
+    if len(judged) < folds:
         return
     manifest = make_manifest(labels, split=["train"] * len(labels))
     found = assign_folds(manifest, folds, seed=seed).column("fold")
-    totals = np.bincount(found, minlength=folds)
+    assert [fold is None for fold in found] == [labels.count(label) == 1 for label in labels]
+    totals = np.bincount([fold for fold in found if fold is not None], minlength=folds)
     assert totals.max() - totals.min() <= 1
-    for label in set(labels):
+    for label in set(judged):
         of_class = np.bincount([fold for fold, own in zip(found, labels, strict=True) if own == label], minlength=folds)
         assert of_class.max() - of_class.min() <= 1
 
@@ -208,7 +210,7 @@ def test_folds_are_equal_and_stratified(make_manifest: Make, sizes: list[int], f
 @given(rows=ROWS, folds=st.integers(2, 5))
 def test_no_copy_and_no_group_stands_in_two_folds(make_manifest: Make, rows: list[Any], folds: int) -> None:
     manifest = manifest_of(make_manifest, rows, split=["train"] * len(rows))
-    if len(set(units(manifest).tolist())) < folds:
+    if len(set(units(manifest)[can_be_held_out(manifest)].tolist())) < folds:
         return
     found = assign_folds(manifest, folds, seed=0)
     for key in ("content", "group"):
@@ -225,12 +227,33 @@ def test_folds_are_of_the_training_split_alone_and_are_kept(make_manifest: Make)
     assert sorted(Counter(again.column("fold")[20:]).values()) == [1, 1, 1, 1]
 
 
+def test_a_class_with_one_image_trains_in_every_fold_and_is_judged_in_none(make_manifest: Make) -> None:
+    manifest = assign_folds(assign_splits(make_manifest("aaaaaaabbbbbbc"), val=0, test=0, seed=0), 3, seed=0)
+    folds = dict(zip(manifest.sources, manifest.column("fold"), strict=True))
+    labels = [label for (label,) in manifest.column("labels")]
+    assert [fold is None for fold in folds.values()] == [label == "c" for label in labels]
+
+
+def test_copies_of_the_only_image_of_a_class_are_judged_in_no_fold_either(make_manifest: Make) -> None:
+    rows = [*(("a", number, None) for number in range(6)), ("b", 10, None), ("b", 10, None), ("b", 11, 1), ("b", 10, 1)]
+    manifest = assign_folds(assign_splits(manifest_of(make_manifest, rows), val=0, test=0, seed=0), 3, seed=0)
+    assert [fold is None for fold in manifest.column("fold")] == [label == "b" for label, _, _ in rows]
+
+
+def test_folds_that_a_manifest_gives_stay(make_manifest: Make) -> None:
+    manifest = assign_splits(make_manifest("aaaabbbb"), val=0, test=0, seed=0)
+    given = manifest.with_column("fold", [1, 1, None, 0, 0, None, 1, 7])
+    folds = assign_folds(given, 2, seed=0).column("fold")
+    assert [folds[row] for row in (0, 1, 3, 4, 6)] == [1, 1, 0, 0, 1]
+    assert set(folds) == {0, 1}  # of two folds there is no eighth
+
+
 def test_zero_folds_remove_what_there_is(make_manifest: Make) -> None:
     manifest = make_manifest("ab", split=["train", "train"], fold=[0, 1])
     assert assign_folds(manifest, 0, seed=0).column("fold") == [None, None]
 
 
 def test_more_folds_than_independent_images_are_an_error(make_manifest: Make) -> None:
-    manifest = make_manifest("aabb", content=["x", "x", "y", "z"], split=["train"] * 4)
-    with pytest.raises(DataError, match="3 independent training images of /photos cannot make 4 folds"):
-        assign_folds(manifest, 4, seed=0)
+    manifest = make_manifest("aaabbc", content=["x", "x", "w", "y", "z", "v"], split=["train"] * 6)
+    with pytest.raises(DataError, match="4 independent training images of /photos cannot make 5 folds"):
+        assign_folds(manifest, 5, seed=0)

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sortal.engines.protocol import Batch
-from sortal.errors import BundleError
+from sortal.errors import BundleError, Diverged
 from sortal.events import CheckpointSaved, EpochDone, Event
 from sortal.recipe import Best, Recipe, Schedule, Stop
 from sortal.train import fit as loop
@@ -137,3 +137,31 @@ def test_the_loss_of_an_epoch_is_the_mean_over_its_images() -> None:
         other.train_step(batch, loop.multiplier(RECIPE.schedule, batch.step / 3), batch.step / 3) for batch in other.batches(0)
     ]
     assert fitted.history[0]["loss"] == pytest.approx(np.mean(expected))
+
+
+def test_a_loss_that_is_no_number_ends_the_training_and_the_checkpoint_before_it_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Exploding(Counting):
+        def train_step(self, batch: Batch, rate: float, progress: float) -> float:
+            super().train_step(batch, rate, progress)
+            return float("inf") if batch.epoch == 2 else 1.0
+
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_EPOCHS", 0.0)
+    with pytest.raises(Diverged, match="epoch 3") as caught:
+        fit(Exploding(), RECIPE, save_to=tmp_path / "checkpoint.safetensors")
+    assert "learning_rate" in caught.value.hint
+    _, _, saved = loop.checkpoint.read(tmp_path / "checkpoint.safetensors")
+    assert (saved["epoch"], saved["step"]) == (2, 0)
+
+
+def test_time_and_images_are_those_of_this_process_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_EPOCHS", 0.0)
+    with pytest.raises(Killed):
+        fit(Counting(kill_at=7), RECIPE, save_to=tmp_path / "checkpoint.safetensors")
+    clock = iter(np.arange(10_000) * 1000.0)
+    monkeypatch.setattr(loop.time, "monotonic", lambda: next(clock))
+    resumed = fit(Counting(), RECIPE, save_to=tmp_path / "checkpoint.safetensors")
+    assert (resumed.steps, resumed.images) == (6, 12)
+    whole = fit(Counting(), RECIPE)
+    assert resumed.seconds < 2 * whole.seconds

@@ -3,17 +3,29 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from sortal import recipe as recipes
 from sortal.bundle import Bundle
-from sortal.errors import BundleError, DataError, ParityError, RecipeError, RunExists, SortalError, UnknownName
-from sortal.events import Decision, Event
+from sortal.errors import (
+    BundleError,
+    DataError,
+    Diverged,
+    ParityError,
+    RecipeError,
+    RunExists,
+    SortalError,
+    UnknownName,
+    WeightsError,
+)
+from sortal.events import Decision, Event, Progress
 from sortal.manifest import Manifest
 from sortal.predictions import Predictions
 from sortal.recipe import Average, Head, Optimizer, Recipe, Schedule, Split
-from sortal.workflows import evaluate, load, predict, report, train
+from sortal.workflows import evaluate, load, predict, report, train, training
 from sortal.workflows.finishing import compare
 
 Make = Callable[..., Path]
@@ -156,6 +168,135 @@ def test_resuming_a_finished_run_does_nothing(coloured: Make, tmp_path: Path) ->
     assert first.run.result.stat().st_mtime_ns == before
 
 
+RESNET_FILE = "resnet10t.safetensors"
+
+
+@pytest.fixture
+def resnet_file(tmp_path: Path) -> Path:
+    """Weights of the frozen network's own shapes, in a file."""
+    import timm
+    from safetensors.torch import save_file
+
+    save_file(timm.create_model("resnet10t", num_classes=0).state_dict(), tmp_path / RESNET_FILE)
+    return tmp_path / RESNET_FILE
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch, name: str, error: BaseException) -> None:
+    """Have one step of the training fail once."""
+    real = getattr(training, name)
+
+    def fail(*_: object, **__: object) -> None:
+        monkeypatch.setattr(training, name, real)
+        raise error
+
+    monkeypatch.setattr(training, name, fail)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"settings": ["epochs=4"]}, {"seed": 1}, {"recipe": FROZEN}, {"recipe": "photos"}, {"recipe": SCRATCH, "seed": 2}],
+    ids=str,
+)
+def test_a_resume_that_asks_for_something_else_is_refused(
+    coloured: Make, tmp_path: Path, other: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(monkeypatch, "_learn", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        train(coloured(), recipe=SCRATCH, out=tmp_path / "run")
+    before = (tmp_path / "run" / "run.json").read_bytes()
+    with pytest.raises(RunExists, match="another recipe"):
+        train(out=tmp_path / "run", resume=True, **other)
+    assert (tmp_path / "run" / "run.json").read_bytes() == before
+    same = train(out=tmp_path / "run", resume=True, recipe=SCRATCH, settings=["epochs=3"])
+    assert same.to_json()["recipe"]["epochs"] == 3
+
+
+def test_a_planned_run_resumes_with_its_own_settings_repeated_and_with_no_others(
+    coloured: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ["model=resnet10t", "weights=none", "image_size=32", "resize=32", "epochs=2", "augment.views=1"]
+    interrupted(monkeypatch, "_learn", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        train(coloured(), settings=settings, out=tmp_path / "run")
+    with pytest.raises(RunExists):
+        train(out=tmp_path / "run", resume=True, settings=["epochs=3"])
+    assert train(out=tmp_path / "run", resume=True, settings=settings).to_json()["recipe"]["epochs"] == 2
+
+
+def test_a_passing_mistake_while_resuming_takes_nothing_away(
+    coloured: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = coloured()
+    interrupted(monkeypatch, "_decide", KeyboardInterrupt())  # killed while it scans
+    with pytest.raises(KeyboardInterrupt):
+        train(data, recipe=SCRATCH, out=tmp_path / "run")
+    data.rename(tmp_path / "unmounted")
+    with pytest.raises(DataError):
+        train(out=tmp_path / "run", resume=True)
+    (tmp_path / "unmounted").rename(data)
+    assert train(out=tmp_path / "run", resume=True).run.finished
+
+
+def test_a_mistake_leaves_the_empty_folder_that_the_user_had_made(coloured: Make, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(UnknownName):
+        train(coloured(), recipe=SCRATCH, settings=["model=resnet81"], out=tmp_path / "mine")
+    assert list((tmp_path / "mine").iterdir()) == []
+
+
+def test_weights_are_pinned_by_place_and_content_before_the_first_step(
+    coloured: Make, resnet_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = coloured()
+    monkeypatch.chdir(resnet_file.parent)
+    recipe = FROZEN.model_copy(update={"weights": RESNET_FILE})
+    interrupted(monkeypatch, "_learn", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        train(data, recipe=recipe, out=tmp_path / "run")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    written = recipes.read(tmp_path / "run" / "recipe.toml")
+    assert (written.weights, len(written.weights_sha256)) == (str(resnet_file), 64)
+    kept = resnet_file.read_bytes()
+    resnet_file.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+    with pytest.raises(WeightsError, match="SHA-256"):
+        train(out=tmp_path / "run", resume=True)
+    resnet_file.write_bytes(kept)
+    assert train(out=tmp_path / "run", resume=True).run.finished
+
+
+def test_a_resume_does_not_cross_validate_again(coloured: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = coloured()
+    whole = train(data, recipe=FROZEN, out=tmp_path / "whole")
+    interrupted(monkeypatch, "finish", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        train(data, recipe=FROZEN, out=tmp_path / "run")
+    seen: list[Event] = []
+    resumed = train(out=tmp_path / "run", resume=True, observe=seen.append)
+    assert not [event for event in seen if isinstance(event, Progress) and event.what == "cross-validate"]
+    assert resumed.to_json()["metrics"] == whole.to_json()["metrics"]
+
+
+def test_a_class_with_one_image_is_learnt_in_every_fold_and_has_no_score(coloured: Make, tmp_path: Path) -> None:
+    data = coloured()
+    for image in sorted((data / "red").iterdir())[1:]:
+        image.unlink()
+    trained = train(data, recipe=FROZEN, out=tmp_path / "run")
+    assert trained.to_json()["metrics"]["cross_validation"]["images"] == 24
+    rows = {row["class"]: row for row in json.loads(trained.run.report_json.read_text())["per_class"]["cross_validation"]}
+    assert rows["red"]["support"] == 0
+    assert rows["red"]["f1"] is None
+    assert rows["red"]["reason"]
+
+
+def test_a_training_that_diverges_says_so_and_leaves_no_bundle(coloured: Make, tmp_path: Path) -> None:
+    settings = ["learning_rate=1e30", "optimizer.name=sgd", "split.val=0", "epochs=4"]
+    with pytest.raises(Diverged, match="diverged") as caught:
+        train(coloured(), recipe=SCRATCH, settings=settings, out=tmp_path / "run")
+    assert caught.value.exit_code == 1
+    assert not (tmp_path / "run" / "bundle").exists()
+
+
 def test_a_folder_with_another_run_is_not_touched(coloured: Make, tmp_path: Path) -> None:
     data = coloured()
     train(data, recipe=SCRATCH, out=tmp_path / "run")
@@ -184,6 +325,15 @@ def test_a_folder_with_other_files_is_not_touched(coloured: Make, tmp_path: Path
         ({"recipe": SCRATCH, "settings": ["model=resnet81"]}, UnknownName, "resnet81"),
         ({"recipe": SCRATCH, "settings": ["best.monitor=accuracy", "split.val=0"]}, SortalError, "validation split"),
         ({"recipe": SCRATCH, "settings": ["split.val=0", "split.test=0"]}, DataError, "nothing can be measured"),
+        (
+            {"recipe": SCRATCH, "settings": ["optimizer.name=sgd", "optimizer.momentum=0", "optimizer.nesterov=true"]},
+            RecipeError,
+            "momentum",
+        ),
+        ({"recipe": SCRATCH, "settings": ["runtime=onnx"]}, RecipeError, "no frozen part"),
+        ({"recipe": FROZEN, "settings": ["precision=bf16", "layout=channels_last"]}, RecipeError, "trains its head in float32"),
+        ({"recipe": SCRATCH, "settings": [f"weights_sha256={'0' * 64}"]}, RecipeError, "no file of weights"),
+        ({"recipe": FROZEN, "settings": ["weights=nowhere.pth"]}, WeightsError, "cannot be read"),
     ],
 )
 def test_a_mistake_is_told_and_leaves_nothing_behind(

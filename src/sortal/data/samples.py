@@ -17,9 +17,9 @@ class Pixels(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Outputs of a frozen network: `plain_ND` of the evaluation view, `views_NVD` of V augmented views, float32.
+    """Outputs of a frozen network: `plain_ND` of the evaluation view of N rows, `views_MVD` of V augmented views of M rows.
 
-    Rows that are never trained on have no views: `views_NVD` is indexed by `view_rows_N[row]`, which is -1 for them.
+    Rows that are never trained on have no views: `views_MVD` is indexed by `view_rows_N[row]`, which is -1 for them.
     """
 
     plain_ND: NDArray[np.float32]

@@ -60,11 +60,13 @@ def assign_splits(
 def assign_folds(manifest: Manifest, folds: int, *, seed: int, previous: Mapping[str, str] | None = None) -> Manifest:
     """Divide the training images in use into folds of equal size, stratified by class; 0 folds removes what there is.
 
+    A class with one unit gets no fold: held out, nobody would have learnt it. Its images train whoever is judged.
+
     Args:
-        manifest: with its splits assigned; rows outside the training split get no fold.
+        manifest: with its splits assigned; rows outside the training split get no fold. Folds that it gives are kept.
         folds: how many, 0 or 2 to 50.
         seed: of the order.
-        previous: content hash to fold (as text), as assigned before; it is kept.
+        previous: content hash to fold (as text), as assigned before; it is kept where the manifest gives none.
 
     Raises:
         DataError: where there are fewer units (images that are no copies and share no group) than folds.
@@ -73,21 +75,33 @@ def assign_folds(manifest: Manifest, folds: int, *, seed: int, previous: Mapping
     if not folds:
         return _with_used(manifest, "fold", [None] * len(used))
     train = np.flatnonzero(_sides(used.column("split")) == TRAIN)
+    train = train[can_be_held_out(used.take(train))]
     rows = used.take(train)
     units_N = units(rows)
     found = len(np.unique(units_N))
     if found < folds:
         raise DataError(
-            f"{found:,} independent training images of {manifest.root} cannot make {folds} folds",
-            hint="add images, or lower split.folds",
+            f"{found:,} independent training images of {manifest.root} cannot make {folds} folds "
+            "(copies and groups count once, the only image of a class not at all)",
+            hint="add images, or lower split.folds" if found > 1 else "add images",
         )
     names = {str(fold): fold for fold in range(folds)}
-    kept_N = _least_of_unit(units_N, _before(rows, names, previous))
+    given_N = np.array([NEW if fold is None or fold >= folds else fold for fold in rows.column("fold")], dtype=np.int64)
+    before_N = _before(rows, names, previous)
+    kept_N = _least_of_unit(units_N, np.where(given_N == NEW, before_N, given_N))
     sides_N = assign(units_N, rows.labels_N, rows.keys_N, kept_N, np.full(folds, 1 / folds), seed=seed)
     values: list[int | None] = [None] * len(used)
     for row, side in zip(train.tolist(), sides_N.tolist(), strict=True):
         values[row] = side
     return _with_used(manifest, "fold", values)
+
+
+def can_be_held_out(manifest: Manifest) -> NDArray[np.bool_]:
+    """Which rows, shape (N,), may be judged while the others train: all but those in a unit that is all there is of a class."""
+    units_N, labels_N = units(manifest), manifest.labels_N
+    pairs_2P = np.unique(np.stack([labels_N, units_N]), axis=1)
+    only_P = np.bincount(pairs_2P[0], minlength=len(manifest.classes))[pairs_2P[0]] == 1
+    return np.asarray(~np.isin(units_N, pairs_2P[1][only_P]))
 
 
 def remembered(manifest: Manifest, column: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime
@@ -11,11 +12,16 @@ from numpy.typing import NDArray
 
 from sortal.bundle import Bundle
 from sortal.errors import BundleError
+from sortal.events import Observer, Progress, ignore
+from sortal.preprocess import Preprocess, network_pixels
 
-# Chunks of one fixed size: ONNX Runtime's memory grows with every new batch size, and an image's result must not depend on
-# how many others were asked for. EfficientNet-Lite0 ran 49 images/s in chunks of 8 on one core and 53 in batches of 32 on two,
-# so each core gets chunks of its own.
+if TYPE_CHECKING:
+    from sortal.data.samples import Pixels
+
+# Chunks of one fixed size, since ONNX Runtime's memory grows with every new batch size. EfficientNet-Lite0 ran 49 images/s in
+# chunks of 8 on one core and 53 in batches of 32 on two, so each core gets chunks of its own.
 PIXELS_IN_CHUNK = 8 * 224 * 224
+ROWS_AT_ONCE = 512  # of stored pixels that are read together
 
 
 class OnnxGraph:
@@ -36,7 +42,10 @@ class OnnxGraph:
         self.name = self.session.get_inputs()[0].name
 
     def __call__(self, images_NSSC: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Run all images in chunks; the result of an image does not depend on its neighbours."""
+        """Run all images in chunks of one size, all filled up but for a chunk that is alone: one image must not cost eight.
+
+        So the last bits of an image's result may differ between few and many images; `padded` pays for bits that do not.
+        """
         total = len(images_NSSC)
         size = chunk_size(images_NSSC.shape[1:])
         chunks = [images_NSSC[start : start + size] for start in range(0, total, size)]
@@ -44,6 +53,16 @@ class OnnxGraph:
             return self._run(images_NSSC, pad_to=0)[:total]
         with ThreadPoolExecutor(self.threads) as pool:
             parts = list(pool.map(lambda chunk: self._run(chunk, pad_to=size), chunks))
+        return np.concatenate(parts)
+
+    def of_rows(
+        self, pixels: "Pixels", rows_M: NDArray[np.int64], preprocess: Preprocess, *, observe: Observer = ignore
+    ) -> NDArray[np.float32]:
+        """The output for stored pixels, shape (M, ...), a bounded number of rows at once."""
+        parts = []
+        for start in range(0, len(rows_M), ROWS_AT_ONCE):
+            parts.append(self(network_pixels(pixels.read(rows_M[start : start + ROWS_AT_ONCE]), preprocess)))
+            observe(Progress("evaluate", min(start + ROWS_AT_ONCE, len(rows_M)), len(rows_M)))
         return np.concatenate(parts)
 
     def padded(self, images_NSSC: NDArray[np.uint8]) -> NDArray[np.float32]:

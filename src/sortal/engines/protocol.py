@@ -107,6 +107,9 @@ class Engine(Protocol):
     def expects(self, recipe: Recipe) -> Input:
         """What the recipe's network wants; raises `UnknownName` for a model that does not exist."""
 
+    def pinned(self, recipe: Recipe) -> Recipe:
+        """The recipe with the SHA-256 of the file that its weights come from, if they come from one; raises `WeightsError`."""
+
     def measured(self, recipe: Recipe, preprocess: Preprocess, classes: int) -> tuple[Recipe, dict[str, str]]:
         """The recipe with every 'auto' replaced by what measured fastest here, and the reason of each by its key."""
 

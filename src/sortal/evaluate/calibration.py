@@ -35,6 +35,16 @@ def with_temperature(logits_NK: Logits, temperature: float) -> NDArray[np.float3
     return softmax(np.asarray(logits_NK, dtype=np.float64) / temperature).astype(np.float32)
 
 
+def as_logits(probs_NK: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Logits that have these probabilities; a softmax does not tell logits apart that differ by a constant."""
+    return np.log(np.maximum(probs_NK.astype(np.float64), 1e-30))
+
+
+def without_temperature(probs_NK: NDArray[np.floating[Any]], temperature: float) -> NDArray[np.float32]:
+    """The probabilities as they were before their logits were divided by the temperature, float32."""
+    return softmax(as_logits(probs_NK) * temperature).astype(np.float32)
+
+
 def fit_temperature(logits_NK: Logits, labels_N: NDArray[np.integer[Any]]) -> float:
     """The temperature under which the labels are most likely (Guo et al. 2017), within 0.05..20.
 

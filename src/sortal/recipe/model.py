@@ -1,5 +1,6 @@
 """What a recipe can say: each field with its meaning, unit and range beneath it. Validation reports all mistakes at once."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -82,7 +83,7 @@ class Optimizer(Group):
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """For sgd."""
     nesterov: bool = False
-    """For sgd: look ahead by one step."""
+    """For sgd with momentum: look ahead by one step."""
     weight_decay: NotNegative = 1e-4
     """Decay of weights; norms and biases are spared unless `decay_all`."""
     decay_all: bool = False
@@ -91,6 +92,12 @@ class Optimizer(Group):
     """Largest norm of all gradients together; 0 is off."""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     """Each stage's learning rate is this times that of the stage after it; 1 is off."""
+
+    @model_validator(mode="after")
+    def _look_ahead(self) -> "Optimizer":
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov looks ahead along the momentum, which is 0: set momentum, or nesterov = false")
+        return self
 
 
 class Schedule(Group):
@@ -115,6 +122,10 @@ class Loss(Group):
     name: Literal["cross_entropy"] = "cross_entropy"
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target that is spread evenly over all classes, the true one among them (Szegedy et al. 2016)."""
+    class_weights: Literal["none", "inverse", "effective"] = "none"
+    """How much more the images of rare classes count. 'inverse': by one over the number of training images of the class;
+    'effective': by one over their effective number, (1 - 0.999^n) / (1 - 0.999) (Cui et al. 2019). The mean over training
+    images is 1."""
 
 
 class Sampler(Group):
@@ -196,7 +207,7 @@ class Recipe(Group):
     weights: str = "default"
     """'default' (those at hand for the model), 'none', 'hub', or the path of a file."""
     weights_sha256: str = Field(default="", pattern="^([0-9a-f]{64})?$")
-    """If set, a weights file must have this SHA-256."""
+    """If set, the file of the weights must have this SHA-256; the run writes down that of the file it started from."""
     strategy: Literal["features", "full", "staged", "scratch"] = "features"
     """'features': the network stays frozen, a head is trained on its stored outputs. 'staged': the head first, then all,
     earlier layers slower. 'full': all from the start. 'scratch': from random weights."""
@@ -215,13 +226,16 @@ class Recipe(Group):
     """Width times height beyond which an image is refused before it is decoded."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     precision: Literal["auto", "float32", "bf16"] = "auto"
-    """Of the arithmetic inside the network; 'auto' is measured and written into the run before the first step."""
+    """Of the arithmetic inside a network in training; 'auto' is measured and written into the run before the first step."""
     layout: Literal["auto", "nchw", "channels_last"] = "auto"
-    """Of images in memory; 'auto' likewise."""
+    """Of images in memory while a network is trained; 'auto' likewise."""
     runtime: Literal["auto", "torch", "onnx"] = "auto"
     """What computes the frozen part (strategy 'features'); 'auto' likewise."""
     threads: int = Field(default=0, ge=0, le=1024)
     """Threads of arithmetic; 0 is one a core. The order of sums depends on it, so it is written into the run."""
+    deterministic: bool = True
+    """On an accelerator: only kernels that give the same bits each time, so that a resumed run ends like one that was never
+    interrupted; false is a little faster. A processor gives the same bits either way."""
     augment: Augment = Augment()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
@@ -247,6 +261,26 @@ class Recipe(Group):
             problems.append(
                 "strategy 'features' trains on stored outputs, which cannot be mixed as images: set mixup and cutmix to 0"
             )
+        problems += self._overruled()
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _overruled(self) -> list[str]:
+        """Keys that this strategy does not look at, set to something all the same."""
+        problems = []
+        if self.strategy == "features":
+            if self.precision not in ("auto", "float32"):
+                problems.append(f"precision: strategy 'features' trains its head in float32, got {self.precision!r}")
+            if self.layout not in ("auto", "nchw"):
+                problems.append(f"layout: strategy 'features' trains on vectors, which have none, got {self.layout!r}")
+        elif self.runtime not in ("auto", "torch"):
+            problems.append(f"runtime: strategy {self.strategy!r} has no frozen part for {self.runtime!r} to compute")
+        if self.weights_sha256 and (self.strategy == "scratch" or self.weights in ("none", "hub")):
+            problems.append("weights_sha256: there is no file of weights to compare with")
+        return problems
+
+    @property
+    def weights_file(self) -> Path | None:
+        """The file that `weights` names; None for the words."""
+        return None if self.weights in ("default", "none", "hub") else Path(self.weights)

@@ -1,5 +1,6 @@
 """The loop: one page that trains every model of every engine, keeps the best and the last, and can be killed at any moment."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sortal.engines.protocol import Session
+from sortal.errors import Diverged
 from sortal.events import CheckpointSaved, EpochDone, Observer, Progress, ignore
 from sortal.recipe import Recipe
 from sortal.train import checkpoint
@@ -33,7 +35,6 @@ class Loop:
     step: int = 0  # within the epoch
     losses: float = 0.0  # sum over the images of this epoch so far
     images: int = 0
-    seconds: float = 0.0  # spent training, over all attempts
     stale: int = 0  # epochs since stop.monitor was at its best
     stop_score: float | None = None
     best_score: float | None = None
@@ -51,7 +52,9 @@ class Fitted:
     steps: int
     """Steps taken in this process: 0 where everything was found in a checkpoint."""
     images: int
+    """Images in those steps."""
     seconds: float
+    """Spent on them, with evaluations and checkpoints."""
 
 
 def fit(
@@ -65,7 +68,8 @@ def fit(
     """Train to the end of the recipe and return the weights to ship.
 
     `scores` judges the logits of the split 'val' after each epoch; without it nothing is evaluated. With `save_to`, checkpoints
-    go there and an existing one is continued: the result has the same bytes as if nothing had interrupted it.
+    go there and an existing one is continued: the result has the same bytes as if nothing had interrupted it. Raises
+    `Diverged` where the loss is no number any more; the checkpoint before that stays.
     """
     loop, best = Loop(), dict[str, NDArray[Any]]()
     if save_to and save_to.exists():
@@ -76,11 +80,8 @@ def fit(
     started = last_save = last_event = time.monotonic()
 
     def save() -> None:
-        nonlocal last_save, started
+        nonlocal last_save
         if save_to:
-            now = time.monotonic()
-            loop.seconds += now - started
-            started = now
             checkpoint.write(save_to, session.state(), best, asdict(loop))
             observe(CheckpointSaved(str(save_to), loop.epoch, loop.step))
             last_save = time.monotonic()
@@ -96,6 +97,11 @@ def fit(
                 loop.losses += float(loss) * count
                 loop.images += count
             pending.clear()
+            if not math.isfinite(loop.losses):
+                raise Diverged(
+                    f"the training diverged: the loss is {loop.losses} in epoch {loop.epoch + 1}",
+                    hint="lower learning_rate, set schedule.warmup=0.1 or optimizer.clip=1, and begin a new run",
+                )
 
         rate = 0.0
         for batch in session.batches(loop.epoch, start=loop.step):
@@ -146,7 +152,7 @@ def fit(
         history=loop.history,
         steps=steps_done,
         images=images_done,
-        seconds=loop.seconds + (time.monotonic() - started),
+        seconds=time.monotonic() - started,
     )
 
 

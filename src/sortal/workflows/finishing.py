@@ -18,7 +18,7 @@ from sortal.data.samples import Samples
 from sortal.engines.onnx import OnnxGraph
 from sortal.engines.protocol import Assembled, Engine
 from sortal.errors import ParityError
-from sortal.evaluate.calibration import fit_temperature, softmax, with_temperature
+from sortal.evaluate.calibration import as_logits, fit_temperature, softmax, with_temperature, without_temperature
 from sortal.evaluate.scores import score
 from sortal.events import Decision, Observer
 from sortal.manifest import Manifest
@@ -33,7 +33,6 @@ from sortal.workflows.reporting import write_page
 PARITY_TOLERANCE = 1e-3
 """Largest difference between a probability of the graph and of the framework, both in float32."""
 PARITY_PIXELS = 32 * 224 * 224
-ROWS_AT_ONCE = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,22 +158,13 @@ def _temperature(learned: Learned, assembled: Assembled) -> tuple[float, str]:
     if "val" in samples.splits:
         rows = samples.splits["val"]
         runner = OnnxGraph(assembled.onnx(temperature=1.0, metadata={}), threads=learned.recipe.threads)
-        return fit_temperature(_as_logits(_run(learned, runner, rows)), samples.labels_N[rows]), "the validation split"
+        return fit_temperature(as_logits(_run(learned, runner, rows)), samples.labels_N[rows]), "the validation split"
     return 1.0, "nothing: there is no validation split, so probabilities are not calibrated"
 
 
 def _run(learned: Learned, runner: OnnxGraph, rows_M: NDArray[np.int64]) -> NDArray[np.float32]:
     """A graph's probabilities for rows of the samples, shape (M, K)."""
-    parts = [
-        runner(network_pixels(learned.samples.pixels.read(rows_M[start : start + ROWS_AT_ONCE]), learned.preprocess))
-        for start in range(0, len(rows_M), ROWS_AT_ONCE)
-    ]
-    return np.concatenate(parts)
-
-
-def _as_logits(probs_NK: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Logits that have these probabilities; a softmax does not tell logits apart that differ by a constant."""
-    return np.log(np.maximum(probs_NK.astype(np.float64), 1e-30))
+    return runner.of_rows(learned.samples.pixels, rows_M, learned.preprocess)
 
 
 def _predictions(learned: Learned, runner: OnnxGraph, temperature: float) -> tuple[Predictions, Predictions]:
@@ -192,7 +182,7 @@ def _predictions(learned: Learned, runner: OnnxGraph, temperature: float) -> tup
             rows = samples.splits[name]
             probs_MK = _run(learned, runner, rows)
             parts.append(_as_predictions(learned, rows, probs_MK, name))
-            before.append(_as_predictions(learned, rows, softmax(_as_logits(probs_MK) * temperature), name))
+            before.append(_as_predictions(learned, rows, without_temperature(probs_MK, temperature), name))
     return concatenate(parts), concatenate(before)
 
 

@@ -1,6 +1,7 @@
 """Evaluate: scores of a run, of anyone's predictions, or of a model on data it has never seen."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,13 @@ from sortal.data.pixels import StoredPixels
 from sortal.data.store import Cache
 from sortal.engines.onnx import predictor
 from sortal.errors import DataError
-from sortal.evaluate.calibration import softmax
+from sortal.evaluate.calibration import without_temperature
 from sortal.evaluate.scores import Scores, score
-from sortal.events import Observer, Progress, ignore
+from sortal.events import Observer, ignore
 from sortal.manifest import Manifest
 from sortal.predictions import Predictions
-from sortal.preprocess import network_pixels
 from sortal.run import Run, find_bundle
 from sortal.workflows.checking import scan
-
-ROWS_AT_ONCE = 256
 
 
 def evaluate(target: str | Path, data: str | Path | None = None, *, observe: Observer = ignore) -> Scores:
@@ -37,7 +35,7 @@ def evaluate(target: str | Path, data: str | Path | None = None, *, observe: Obs
     if not run.report_json.exists():
         find_bundle(path)  # says what is wrong, unless it is a bundle, which has no images of its own
         raise DataError(f"{path} is a bundle, which holds no images", hint=f"sortal evaluate {path} DATA")
-    return _of_report(json.loads(run.report_json.read_text()))
+    return _of_report(json.loads(run.report_json.read_text(encoding="utf-8")))
 
 
 def _of_report(report: dict[str, Any]) -> Scores:
@@ -51,19 +49,12 @@ def _on_new_data(target: Path, data: str | Path, observe: Observer) -> Scores:
         scan(data, max_pixels=bundle.preprocess.max_pixels, observe=observe).require_one_label(), bundle.classes
     )
     used = manifest.used
-    graph = predictor(bundle)
-    parts = []
     with StoredPixels(used, bundle.preprocess, Cache.default()) as pixels:
         pixels.fill(observe)
-        for start in range(0, len(used), ROWS_AT_ONCE):
-            rows = np.arange(start, min(start + ROWS_AT_ONCE, len(used)))
-            parts.append(graph(network_pixels(pixels.read(rows), bundle.preprocess)))
-            observe(Progress("evaluate", int(rows[-1]) + 1, len(used)))
-    probs_NK = np.concatenate(parts)
+        probs_NK = predictor(bundle).of_rows(pixels, np.arange(len(used)), bundle.preprocess, observe=observe)
     splits = tuple(split or "data" for split in used.column("split"))
     predictions = Predictions(tuple(used.sources), bundle.classes, probs_NK, used.labels_N, splits)
-    uncalibrated = softmax(np.log(np.maximum(probs_NK.astype(np.float64), 1e-30)) * bundle.temperature)
-    before = Predictions(predictions.sources, bundle.classes, uncalibrated.astype(np.float32), used.labels_N, splits)
+    before = replace(predictions, probs_NK=without_temperature(probs_NK, bundle.temperature))
     return score(predictions, before=before, images=manifest.counts())
 
 

@@ -21,8 +21,9 @@ from sortal.data.facts import Facts
 from sortal.data.measured import remembered
 from sortal.data.pixels import StoredPixels
 from sortal.data.samples import Samples
-from sortal.data.split import assign_folds, assign_splits
+from sortal.data.split import assign_folds, assign_splits, can_be_held_out, units
 from sortal.data.split import remembered as assigned_sides
+from sortal.data.statistics import channel_statistics
 from sortal.data.store import Cache
 from sortal.engines.protocol import Engine
 from sortal.errors import DataError, RunExists, SortalError
@@ -42,7 +43,6 @@ from sortal.workflows.finishing import Learned, finish
 
 MEASURED = ("precision", "layout", "runtime", "threads")
 """Recipe keys that are settled by measuring."""
-STATISTICS_IMAGES = 2_000  # enough to know a channel's mean to half a percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +85,17 @@ def train(
     if seed is not None:
         settings = [*settings, f"seed={seed}"]
     started = time.monotonic()
-    run, asked = _begin(data, recipe=recipe, settings=settings, out=out, resume=resume)
-    with run.locked(), _nothing_left_of_mistakes(run), contextlib.ExitStack() as opened:
+    if resume and (going := _to_resume(data, recipe=recipe, settings=settings, out=out)) is not None:
+        run, asked = going
+        held = run.locked()
+    else:
+        asked = _asked(data, recipe=recipe, settings=settings)
+        run, ours = _place(out, Path(asked["data"]))
+        held = _new(run, asked, ours=ours)
+    with held, contextlib.ExitStack() as opened:
         if run.finished:
             observe(Note(f"{run.path} is finished already; nothing was done"))
-            return Trained(run, json.loads(run.result.read_text()))
+            return Trained(run, json.loads(run.result.read_text(encoding="utf-8")))
         tell = fanout(observe, _log(run.events))
         tell(Begun(str(run.path)))
         prepared = _prepare(run, asked, opened, tell)
@@ -107,26 +113,39 @@ def demo(*, out: str | Path | None = None, observe: Observer = ignore) -> Traine
     return train(sample_path(), out=out, observe=observe)
 
 
-def _begin(
-    data: str | Path | None,
-    *,
-    recipe: str | Path | Recipe | None,
-    settings: Sequence[str],
-    out: str | Path | None,
-    resume: bool,
-) -> tuple[Run, dict[str, Any]]:
-    """The run's folder with what was asked for written down, before anything else is done."""
-    if resume:
-        if out is None:
-            raise DataError("--resume needs to know the run", hint="sortal train --resume --out RUN")
-        run = Run(Path(out))
-        if run.about.exists() or data is None:
-            asked = run.read_about()
-            if data is not None and asked["data"] != str(Path(data).resolve()):
-                raise RunExists(
-                    f"{out} is a run on {asked['data']}, not on {data}", hint="leave DATA out, or choose another --out"
-                )
-            return run, asked
+def _to_resume(
+    data: str | Path | None, *, recipe: str | Path | Recipe | None, settings: Sequence[str], out: str | Path | None
+) -> tuple[Run, dict[str, Any]] | None:
+    """The run in `out` and what was asked for when it began; None where none has begun and `data` says what to begin.
+
+    Raises `RunExists` where something else is asked for now: a resumed run is the run that was begun.
+    """
+    if out is None:
+        raise DataError("--resume needs to know the run", hint="sortal train --resume --out RUN")
+    run = Run(Path(out))
+    if not run.about.exists() and data is not None:
+        return None
+    asked = run.read_about()
+    if data is not None and asked["data"] != str(Path(data).resolve()):
+        raise RunExists(f"{out} is a run on {asked['data']}, not on {data}", hint="leave DATA out, or choose another --out")
+    if not _asks_for_the_same(asked, recipe, settings):
+        raise RunExists(
+            f"{out} was begun with another recipe or other settings",
+            hint="leave --recipe, --set and --seed out to resume it, or choose another --out",
+        )
+    return run, asked
+
+
+def _asks_for_the_same(asked: dict[str, Any], recipe: str | Path | Recipe | None, settings: Sequence[str]) -> bool:
+    named = _named_recipe(recipe)
+    if asked["recipe"] is None:
+        return named is None and set(settings) <= set(asked["settings"])
+    named = named or recipes.parse(asked["recipe"])
+    return recipes.override(named, settings) == recipes.parse(asked["recipe"])
+
+
+def _asked(data: str | Path | None, *, recipe: str | Path | Recipe | None, settings: Sequence[str]) -> dict[str, Any]:
+    """What a new run is to do, as plain values that are written down before anything else is done."""
     if data is None:
         raise DataError("which images?", hint="sortal train DATA, where DATA is a folder with one folder for each class")
     if not Path(data).exists():
@@ -136,15 +155,38 @@ def _begin(
         base = recipes.override(base, settings)
     else:
         recipes.check_settings(settings)
-    asked = {
+    return {
         "data": str(Path(data).resolve()),
         "recipe": None if base is None else base.model_dump(mode="json"),
         "settings": [] if base is not None else list(settings),
+        "folder": str(Path.cwd()),  # what a relative path in the recipe is relative to
         "sortal": sortal.__version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    path = Path(out) if out is not None else _fresh_folder(Path(data))
-    return Run.create(path, asked), asked
+
+
+def _place(out: str | Path | None, data: Path) -> tuple[Run, bool]:
+    """The run's address, and whether its folder is of our making."""
+    if out is None:
+        return Run(_fresh_folder(data)), True
+    return Run(Path(out)), not Path(out).exists()
+
+
+@contextlib.contextmanager
+def _new(run: Run, asked: dict[str, Any], *, ours: bool) -> Iterator[None]:
+    """Begin a run and hold it; a mistake that is found before the first step leaves nothing of it behind."""
+    with run.begun(asked):
+        try:
+            yield
+        except SortalError as error:
+            if error.exit_code == 2 and not run.checkpoint.exists():
+                for leftover in (run.events, run.recipe, run.decisions, run.manifest, run.held_out, run.about):
+                    leftover.unlink(missing_ok=True)
+                run.remove_lock()
+                if ours:
+                    with contextlib.suppress(OSError):
+                        run.path.rmdir()
+            raise
 
 
 def _named_recipe(recipe: str | Path | Recipe | None) -> Recipe | None:
@@ -168,21 +210,6 @@ def _fresh_folder(data: Path) -> Path:
                 path.mkdir()
                 return path
     raise DataError("runs/ is full of runs of that name", hint="choose a folder with --out")
-
-
-@contextlib.contextmanager
-def _nothing_left_of_mistakes(run: Run) -> Iterator[None]:
-    """A mistake that is found before the first step leaves no run behind, unless an earlier attempt had begun it."""
-    begun_before = run.manifest.exists()
-    try:
-        yield
-    except SortalError as error:
-        if error.exit_code == 2 and not begun_before and not run.checkpoint.exists():
-            for leftover in (run.events, run.recipe, run.decisions, run.manifest, run.about, run.path / ".lock"):
-                leftover.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                run.path.rmdir()
-        raise
 
 
 def _log(path: Path) -> Observer:
@@ -217,7 +244,7 @@ def _prepare(run: Run, asked: dict[str, Any], opened: contextlib.ExitStack, obse
     """Find or make all that is fixed before the first step; what must be closed at the end goes into `opened`."""
     decoded = 0 if run.recipe.exists() else _decide(run, asked, observe)
     manifest, recipe = Manifest.load(run.manifest), recipes.read(run.recipe)
-    decisions = [Decision(**each) for each in json.loads(run.decisions.read_text())]
+    decisions = [Decision(**each) for each in json.loads(run.decisions.read_text(encoding="utf-8"))]
     engine = engines.load(recipe.engine)
     used = manifest.used
     preprocess = _geometry(engine, recipe)
@@ -254,11 +281,12 @@ def _decide(run: Run, asked: dict[str, Any], observe: Observer) -> int:
     decisions: list[Decision] = []
     if base is None:
         engine = engines.load("torch")
-        base, decisions = plan(facts(manifest), engine.machine())
+        base, decisions = plan(facts(manifest, independent=_independent(manifest)), engine.machine())
         base = recipes.override(base, asked["settings"])
         set_keys = {setting.partition("=")[0].strip() for setting in asked["settings"]}
         decisions = [decision for decision in decisions if decision.key not in set_keys]
     engine = engines.load(base.engine)
+    base = engine.pinned(_with_absolute_paths(base, Path(asked["folder"])))
     manifest = _divided(manifest, base, observe)
     _require_training_images(manifest)
     _require_held_out_images(manifest, base)
@@ -271,6 +299,19 @@ def _decide(run: Run, asked: dict[str, Any], observe: Observer) -> int:
     files.write_text(run.decisions, json.dumps([asdict(decision) for decision in decisions], indent=2, ensure_ascii=False))
     recipes.write(recipe, run.recipe)
     return scanned.decoded
+
+
+def _independent(manifest: Manifest) -> int:
+    """`plan.Facts.independent`: the units that may be held out of all images that may train."""
+    used = manifest.used
+    rows = used.take(np.flatnonzero([side in (None, "train") for side in used.column("split")]))
+    return len(np.unique(units(rows)[can_be_held_out(rows)]))
+
+
+def _with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
+    """The recipe with its weights' file named so that a resume from anywhere finds it."""
+    file = recipe.weights_file
+    return recipe if file is None else recipes.override(recipe, [f"weights={json.dumps(str(folder / file.expanduser()))}"])
 
 
 def _divided(manifest: Manifest, recipe: Recipe, observe: Observer) -> Manifest:
@@ -361,16 +402,8 @@ def _normalised(
     """With pretrained weights their own mean and deviation, else those of the training split's pixels."""
     if engine.expects(recipe).mean is not None:
         return preprocess
-    step = max(1, len(train_M) // STATISTICS_IMAGES)
-    sums = np.zeros((2, preprocess.channels))
-    count = 0
-    for start in range(0, len(train_M), step * 256):
-        values = pixels.read(train_M[start : start + step * 256 : step]).astype(np.float64) / 255
-        sums += values.sum(axis=(0, 1, 2)), (values**2).sum(axis=(0, 1, 2))
-        count += values.size // preprocess.channels
-    mean = sums[0] / count
-    std = np.sqrt(np.maximum(sums[1] / count - mean**2, 1e-6))  # a constant channel must not divide by nothing
-    return replace(preprocess, mean=tuple(round(v, 4) for v in mean.tolist()), std=tuple(round(v, 4) for v in std.tolist()))
+    mean, std = channel_statistics(pixels, train_M)
+    return replace(preprocess, mean=mean, std=std)
 
 
 def _learn(run: Run, prepared: _Prepared, observe: Observer) -> Learned:
@@ -380,7 +413,9 @@ def _learn(run: Run, prepared: _Prepared, observe: Observer) -> Learned:
     def open_session(recipe: Recipe, samples: Samples) -> Any:
         return prepared.engine.open(recipe, prepared.preprocess, samples)
 
-    held_out = out_of_fold(open_session, recipe, samples, prepared.folds_N, observe=observe) if recipe.split.folds else None
+    held_out = None
+    if recipe.split.folds:
+        held_out = out_of_fold(open_session, recipe, samples, prepared.folds_N, save_to=run.held_out, observe=observe)
     scores = None
     if "val" in samples.splits:
         val_labels = samples.labels_N[samples.splits["val"]]

@@ -12,6 +12,7 @@ from sortal.engines.onnx import OnnxGraph
 from sortal.engines.torch.engine import ENGINE
 from sortal.engines.torch.optim import make_optimizer
 from sortal.engines.torch.session import TorchSession
+from sortal.errors import MachineFailed, NotSupported
 from sortal.preprocess import Preprocess
 from sortal.recipe import Augment, Average, Head, Loss, Optimizer, Recipe, Schedule
 from sortal.train.fit import fit
@@ -129,6 +130,8 @@ def test_a_single_image_left_over_joins_the_batch_before_it(samples: Samples) ->
         {"optimizer": Optimizer(weight_decay=0.5)},
         {"optimizer": Optimizer(clip=1e-3)},
         {"loss": Loss(label_smoothing=0.3)},
+        {"loss": Loss(class_weights="inverse")},
+        {"loss": Loss(class_weights="effective")},
         {"augment": Augment(flip=1.0)},
         {"augment": Augment(mixup=1.0)},
         {"augment": Augment(cutmix=1.0)},
@@ -222,3 +225,28 @@ def test_features_take_every_view_in_turn_and_the_plain_one(samples: Samples) ->
     seen = np.stack([session.inputs.training(rows, epoch, 0)[0][:, 0].numpy() for epoch in range(views + 1)])
     assert all(sorted(column) == [-1, 0, 1, 2] for column in seen.T)
     assert (session.inputs.plain(rows).numpy() == -1).all()
+
+
+def test_memory_that_is_used_up_is_the_machines_failure_with_a_cure(samples: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = opened(samples)
+
+    def no_room(*_: object) -> None:
+        torch.empty(2**58)  # more than any machine has
+
+    monkeypatch.setattr(session.model, "forward", no_room)
+    for action in (lambda: session.train_step(next(session.batches(0)), 1.0, 0.0), lambda: session.predict("val")):
+        with pytest.raises(MachineFailed, match="out of memory") as caught:
+            action()
+        assert "batch_size" in caught.value.hint
+
+
+def test_a_kernel_that_cannot_repeat_itself_names_the_way_out(samples: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = opened(samples)
+
+    def irregular(*_: object) -> None:
+        raise RuntimeError("adaptive_max_pool2d_backward_cuda does not have a deterministic implementation, but you set ...")
+
+    monkeypatch.setattr(session.model, "forward", irregular)
+    with pytest.raises(NotSupported, match="adaptive_max_pool2d") as caught:
+        session.train_step(next(session.batches(0)), 1.0, 0.0)
+    assert "deterministic = false" in caught.value.hint

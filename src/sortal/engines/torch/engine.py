@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from sortal.data.samples import Samples
 from sortal.engines.protocol import Arrays, Input
+from sortal.engines.torch import device as devices
 from sortal.engines.torch import measure
 from sortal.engines.torch.export import to_onnx, with_initializer
 from sortal.engines.torch.frozen import TorchFrozen, to_bytes
 from sortal.engines.torch.inputs import FeatureInputs, PixelInputs
 from sortal.engines.torch.models import table
-from sortal.engines.torch.models.weights import load_weights
+from sortal.engines.torch.models.weights import file_of, load_weights, sha256_of
 from sortal.engines.torch.network import Deployed, Network, make_head
 from sortal.engines.torch.session import TorchSession
 from sortal.plan import Machine
@@ -31,12 +32,18 @@ class TorchEngine:
     """PyTorch on the accelerator if there is one, else on the processor."""
 
     def machine(self) -> Machine:
-        accelerator = "cuda" if torch.cuda.is_available() else ""
+        accelerator = devices.accelerator()
         name = torch.cuda.get_device_name() if accelerator else platform.processor() or platform.machine()
         return Machine(cores=os.cpu_count() or 1, accelerator=accelerator, name=name)
 
     def expects(self, recipe: Recipe) -> Input:
         return table.expects(recipe.model, pretrained=self._pretrained(recipe), image_size=recipe.image_size)
+
+    def pinned(self, recipe: Recipe) -> Recipe:
+        file = file_of(recipe.model, recipe.weights) if self._pretrained(recipe) else None
+        if file is None or recipe.weights_sha256:
+            return recipe  # one that was asked for is compared when the weights are loaded
+        return Recipe.model_validate(recipe.model_dump() | {"weights_sha256": sha256_of(file)})
 
     def measured(self, recipe: Recipe, preprocess: Preprocess, classes: int) -> tuple[Recipe, dict[str, str]]:
         reasons: dict[str, str] = {}
@@ -73,7 +80,8 @@ class TorchEngine:
     def open(self, recipe: Recipe, preprocess: Preprocess, samples: Samples) -> TorchSession:
         # A head's matrices are so small that threads spend their time waiting for each other.
         torch.set_num_threads(1 if samples.features is not None else recipe.threads)
-        device = torch.device(self.machine().accelerator or "cpu")
+        devices.make_repeatable(recipe.deterministic)
+        device = devices.device()
         classes = len(samples.classes)
         if samples.features is not None:
             torch.manual_seed(HEAD_SEED ^ recipe.seed)

@@ -19,8 +19,8 @@ def to_onnx(module: nn.Module, *, size: int, channels: int, output: str) -> byte
     buffer = io.BytesIO()
     example = torch.zeros((2, size, size, channels), dtype=torch.uint8)
     with warnings.catch_warnings(), torch.inference_mode():
-        # The tracer takes a second where the newer exporter takes 17 (EfficientNet-Lite0, measured); every graph that it makes
-        # is compared with its module before anyone gets it.
+        # The tracer takes a second where the newer exporter takes 17 (EfficientNet-Lite0, measured). It can take for a constant
+        # what is none: whoever calls this compares the graph with its module before using it.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", category=UserWarning)
         warnings.filterwarnings("ignore", category=TracerWarning)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from copy import deepcopy
 from functools import cached_property
 
 import numpy as np
@@ -10,17 +11,23 @@ import torch
 from numpy.typing import NDArray
 
 from sortal.engines.onnx import OnnxGraph, chunk_size
+from sortal.engines.torch import device as devices
 from sortal.engines.torch.augment import augment
 from sortal.engines.torch.export import to_onnx
 from sortal.engines.torch.network import BodyFromBytes, Network
+from sortal.errors import ParityError
 from sortal.preprocess import Preprocess, network_pixels
 from sortal.recipe import Recipe
+
+TOLERANCE = 1e-3
+"""Largest difference between the features of a graph and of its module, as a share of the largest feature."""
 
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 class TorchFrozen:
-    """Body of a network with its weights fixed. Images go through in chunks of one size, so that neighbours do not matter."""
+    """Body of a network with its weights fixed. Images go through in chunks of one size, filled up where there are too few,
+    so that the bits of an image's features do not depend on the images beside it."""
 
     def __init__(self, recipe: Recipe, preprocess: Preprocess, network: Network) -> None:
         self.recipe = recipe
@@ -37,12 +44,16 @@ class TorchFrozen:
     def in_onnx(self) -> Run:
         """ONNX Runtime in float32 on all cores."""
         size, channels = self.preprocess.size, self.preprocess.channels
-        graph = to_onnx(BodyFromBytes(self.network), size=size, channels=channels, output="features")
-        return OnnxGraph(graph, threads=self.recipe.threads).padded
+        module = BodyFromBytes(self.network)
+        run = OnnxGraph(to_onnx(module, size=size, channels=channels, output="features"), threads=self.recipe.threads).padded
+        _require_equal(run, module, np.random.default_rng(0).integers(0, 256, (3, size, size, channels), dtype=np.uint8))
+        return run
 
     def in_torch(self) -> Run:
-        """Eager torch in float32; the way that works for whatever cannot be exported."""
-        module = BodyFromBytes(self.network).eval().to(memory_format=torch.channels_last)
+        """Eager torch in float32, on the accelerator if there is one; works for whatever cannot be exported."""
+        place = devices.device()
+        # A copy, since moving a module moves the very weights that others hold.
+        module = BodyFromBytes(deepcopy(self.network)).eval().to(memory_format=torch.channels_last).to(place)
 
         def run(images_NSSC: NDArray[np.uint8]) -> NDArray[np.float32]:
             size = chunk_size(images_NSSC.shape[1:])
@@ -51,8 +62,9 @@ class TorchFrozen:
                 chunk = images_NSSC[start : start + size]
                 missing = size - len(chunk)
                 full = np.concatenate([chunk, np.zeros((missing, *chunk.shape[1:]), np.uint8)]) if missing else chunk
-                with torch.inference_mode():
-                    parts.append(module(torch.from_numpy(np.ascontiguousarray(full)))[: len(chunk)].numpy())
+                with devices.failures_explained(), torch.inference_mode():
+                    features = module(torch.from_numpy(np.ascontiguousarray(full)).to(place))
+                    parts.append(features[: len(chunk)].cpu().numpy())
             return np.concatenate(parts)
 
         return run
@@ -66,7 +78,8 @@ class TorchFrozen:
         recipe = self.recipe
         # A small stem can have the very weights of the default one; its stride is no weight.
         network = (self.preprocess, recipe.model, recipe.stem)
-        runtime = (recipe.runtime, recipe.threads if recipe.runtime == "torch" else onnxruntime.__version__, torch.__version__)
+        in_torch = (recipe.threads, devices.device().type)
+        runtime = (recipe.runtime, in_torch if recipe.runtime == "torch" else onnxruntime.__version__, torch.__version__)
         digest.update(repr((network, runtime)).encode())
         return digest.hexdigest()[:32]
 
@@ -87,6 +100,18 @@ class TorchFrozen:
             mean=self.preprocess.mean,
         )
         return to_bytes(images)
+
+
+def _require_equal(run: Run, module: BodyFromBytes, images_NSSC: NDArray[np.uint8]) -> None:
+    """Raise `ParityError` if a graph's features differ from its module's: a head trained on them would fit another network."""
+    with torch.inference_mode():
+        expected_ND = module(torch.from_numpy(images_NSSC)).numpy()
+    difference = float(np.abs(run(images_NSSC) - expected_ND).max() / max(np.abs(expected_ND).max(), 1e-12))
+    if not difference <= TOLERANCE:
+        raise ParityError(
+            f"the graph of the frozen network differs from the network: features by up to {difference:.2g} of the largest",
+            hint="set runtime = 'torch', or take another model",
+        )
 
 
 def to_bytes(images_NCSS: torch.Tensor) -> NDArray[np.uint8]:

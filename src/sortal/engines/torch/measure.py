@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from sortal.engines.torch import device as devices
 from sortal.engines.torch.network import Network
 from sortal.recipe import Recipe
 
@@ -21,7 +22,7 @@ WORTHWHILE = 1.15
 def training_choice(
     recipe: Recipe, make: Callable[[], Network], *, size: int, channels: int, classes: int
 ) -> tuple[str, str, str]:
-    """The fastest (precision, layout) for a training step of the recipe's network, and the reason with its figures.
+    """The fastest (precision, layout) for a training step of the recipe's network on the device, and why, with its figures.
 
     What the recipe says already is not measured. Each candidate takes one step to warm up and the better of two is counted.
     """
@@ -43,18 +44,20 @@ def _candidates(precisions: list[str], layouts: list[str]) -> Iterable[tuple[str
 
 
 def _seconds_a_step(model: nn.Module, precision: str, layout: str, shape: tuple[int, ...], classes: int) -> float:
-    x = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-    labels = torch.arange(shape[0]) % classes
-    model.train()
+    device = devices.device()
+    x = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(device)
+    labels = (torch.arange(shape[0]) % classes).to(device)
+    model.to(device).train()
     if layout == "channels_last":
         model = model.to(memory_format=torch.channels_last)
         x = x.contiguous(memory_format=torch.channels_last)
 
     def step() -> None:
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
             loss = functional.cross_entropy(model(x).float(), labels)
         loss.backward()  # type: ignore[no-untyped-call]
         model.zero_grad(set_to_none=True)
+        devices.wait(device)
 
     return _best_of(step)
 

@@ -56,5 +56,7 @@ def restore_arrays(optimizer: torch.optim.Optimizer, model: nn.Module, arrays: M
         kind, _, name = key.partition("/")
         parameter = parameters[name]
         value = torch.from_numpy(np.array(array))
-        # Fused kernels walk the memory of parameter and state side by side, so both must have one layout.
-        optimizer.state[parameter][kind] = value if kind == "step" else torch.empty_like(parameter.detach()).copy_(value)
+        # Fused kernels walk the memory of parameter and state side by side, so both must have one layout and one device.
+        optimizer.state[parameter][kind] = (
+            value.to(parameter.device) if kind == "step" else torch.empty_like(parameter.detach()).copy_(value)
+        )

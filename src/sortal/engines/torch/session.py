@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from sortal.augment import draws
 from sortal.data.samples import Samples
 from sortal.engines.protocol import Batch
+from sortal.engines.torch.device import failures_explained
 from sortal.engines.torch.inputs import Inputs
+from sortal.engines.torch.losses import make_loss
 from sortal.engines.torch.optim import make_optimizer, restore_arrays, set_rate, state_arrays
 from sortal.recipe import Recipe
 
@@ -42,6 +43,7 @@ class TorchSession:
         self.optimizer = make_optimizer(recipe, self.model, depths)
         self.averaged = _tensors(self.model, copy=True) if recipe.average.name == "ema" else None
         self.rows_N = samples.splits["train"]
+        self.loss = make_loss(recipe.loss, samples.labels_N[self.rows_N], len(samples.classes), device)
 
     @property
     def steps(self) -> int:
@@ -63,6 +65,10 @@ class TorchSession:
             yield Batch(order_N[low:high], epoch, epoch * len(bounds) + number)
 
     def train_step(self, batch: Batch, rate: float, progress: float) -> Tensor:
+        with failures_explained():
+            return self._train_step(batch, rate, progress)
+
+    def _train_step(self, batch: Batch, rate: float, progress: float) -> Tensor:
         recipe = self.recipe
         # Dropout draws from torch's own generator: seeded from the position, it does not depend on what ran before.
         self._reseed(draws.step_seed(recipe.seed, batch.step))
@@ -71,7 +77,7 @@ class TorchSession:
         head_only = recipe.strategy == "staged" and progress < recipe.schedule.head_only
         with self.autocast():
             logits = self._head_only(inputs) if head_only else self.model(inputs)
-            loss = functional.cross_entropy(logits.float(), targets, label_smoothing=recipe.loss.label_smoothing)
+            loss = self.loss(logits.float(), targets)
         loss.backward()  # type: ignore[no-untyped-call]
         if recipe.optimizer.clip:
             nn.utils.clip_grad_norm_(self.model.parameters(), recipe.optimizer.clip)
@@ -111,7 +117,7 @@ class TorchSession:
         rows_N = self.samples.splits[split]
         model = self._shipped()
         model.eval()
-        with torch.inference_mode(), self.autocast():
+        with failures_explained(), torch.inference_mode(), self.autocast():
             parts = [
                 model(self.inputs.plain(rows_N[start : start + ROWS_AT_ONCE])).float().cpu().numpy()
                 for start in range(0, len(rows_N), ROWS_AT_ONCE)

@@ -64,15 +64,34 @@ def available(name: str) -> str:
     return "hub" if cfg.get("hf_hub_id") or cfg.get("url") else "none"
 
 
-def read_file(path: Path, *, sha256: str = "") -> dict[str, Tensor]:
-    """Tensors by name from a .safetensors, .pth or .pt file; raises `WeightsError`."""
+def file_of(name: str, weights: str) -> Path | None:
+    """The file that `load_weights` would read; None for weights from the hub, and where there are none."""
+    if weights != "default":
+        return None if weights == "hub" else Path(weights)
+    where = available(name)
+    if where == "embedded":
+        return embedded_file()
+    return cached_file(name) if where == "cache" else None
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file of weights, hexadecimal; raises `WeightsError` where it cannot be read."""
+    return hashlib.sha256(_bytes(path)).hexdigest()
+
+
+def _bytes(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise WeightsError(
             f"the weights file {path} cannot be read: {error.strerror}",
             hint="weights is 'default', 'none', 'hub' or the path of a file",
         ) from error
+
+
+def read_file(path: Path, *, sha256: str = "") -> dict[str, Tensor]:
+    """Tensors by name from a .safetensors, .pth or .pt file; raises `WeightsError`."""
+    data = _bytes(path)
     found = hashlib.sha256(data).hexdigest()
     if sha256 and found != sha256:
         raise WeightsError(f"{path} has SHA-256 {found}, expected {sha256}", hint="the file is not the one it should be")
@@ -106,14 +125,10 @@ def cached_file(name: str) -> Path | None:
 
 
 def _default(body: Body, name: str, sha256: str) -> tuple[str, dict[str, Tensor]]:
-    where = available(name)
-    if where == "embedded":
-        path = embedded_file()
-        assert path is not None
+    where, path = available(name), file_of(name, "default")
+    if where == "embedded" and path is not None:
         return "embedded", _renamed(read_file(path, sha256=sha256), body)
-    if where == "cache":
-        path = cached_file(name)
-        assert path is not None
+    if where == "cache" and path is not None:
         if sha256:
             read_file(path, sha256=sha256)
         return "cache", _from_timm(body, name, pretrained_cfg_overlay={"file": str(path), "hf_hub_id": None, "url": ""})
