@@ -137,6 +137,7 @@ def record(name: str, results: Sequence[Result], words: Sequence[str]) -> dict[s
     return {
         "name": name,
         "date": date.today().isoformat(),
+        "commit": commit(),
         "command": readable(["python", "-m", "benchmarks", *words]),
         "machine": machine(),
         "results": [asdict(result) for result in results],
@@ -155,6 +156,15 @@ def log(entry: Mapping[str, Any], folder: Path = RESULTS) -> Path:
             continue
         return path
     raise FileExistsError(f"{folder} holds 999 logs of {entry['name']} of {entry['date']}")
+
+
+def commit() -> str:
+    """The commit that was measured, with '+' behind it where files differ from it; '' outside a checkout."""
+    told = subprocess.run(
+        ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return told.stdout.strip() if told.returncode == 0 else ""
 
 
 def machine() -> dict[str, Any]:
