@@ -136,7 +136,7 @@ class _Files:
         if missing := [name for name in [*self.form.all_files(), *self._names_files()] if name not in self.names]:
             raise DataError(f"{self.place} lacks {', '.join(missing)} of {wanted.title}", hint=CURE)
         if self.place.is_file():
-            official.check_content(self.place, official.md5_of(self.place), wanted.title, self.form.archive, observe)
+            official.check_archive(self.place, wanted.title, self.form.archive, observe)
         self._source: Source = open_source(self.place)
         self._seen: dict[bytes, str] = {}
 

@@ -2,16 +2,17 @@
 
 import contextlib
 import http.client
+import os
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 from sortal.data.official import OfficialFile, md5_of
 from sortal.errors import DataError, MachineFailed
 from sortal.events import Observer, Progress, ignore
-from sortal.files import full_disk_explained, sync
+from sortal.files import full_disk_explained, stands_at, sync
 
 ATTEMPTS = 3  # for each address; each goes on where the last one stopped
 SECONDS_OF_SILENCE = 30
@@ -33,36 +34,81 @@ def fetch(files: Sequence[OfficialFile], folder: Path, *, observe: Observer = ig
 def _fetch_one(file: OfficialFile, folder: Path, observe: Observer) -> None:
     place = folder / file.name
     if place.exists():
-        if md5_of(place) != file.md5:
-            raise DataError(
-                f"{place} is not the published file: its MD5 is {md5_of(place)}, not {file.md5}",
-                hint="remove it, and it will be downloaded again",
-            )
+        _check(place, file)
         return
     part = place.with_name(place.name + UNFINISHED)
-    problems = []
-    for url in file.urls:
-        for _ in range(ATTEMPTS):
-            begun = _size(part)
-            try:
-                _download(url, part, file.name, observe)
-            except (OSError, http.client.HTTPException) as error:
-                if isinstance(error, MachineFailed):
-                    raise
-                problems.append(f"{url}: {_reason(error)}")
-                if _size(part) > begun:
-                    continue  # it came a little way: another attempt may bring the rest
-                break
-            if (found := md5_of(part)) == file.md5:
+    with _alone(part):
+        if place.exists():  # another process has fetched it meanwhile
+            _check(place, file)
+            return
+        problems = []
+        for url in file.urls:
+            if (problem := _from_address(url, part, file, observe)) is None:
                 sync(part)
                 part.replace(place)
                 sync(folder)
                 return
-            part.unlink()
-            problems.append(f"{url}: MD5 {found} instead of the published {file.md5}")
-            if not begun:
-                break  # what was whole and fresh is wrong; only a resumed one deserves another attempt
-    raise _failure(file, place, part, list(dict.fromkeys(problems)))
+            problems.append(f"{url}: {problem}")
+        raise _failure(file, place, part, problems)
+
+
+def _from_address(url: str, part: Path, file: OfficialFile, observe: Observer) -> str | None:
+    """Have the whole file in `part`; returns why not, and leaves what may be its beginning."""
+    problem = None
+    for _ in range(ATTEMPTS):
+        begun = _size(part)
+        try:
+            _download(url, part, file.name, observe)
+        except MachineFailed:
+            raise
+        except (OSError, http.client.HTTPException) as error:
+            problem = _reason(error)
+            if _size(part) > begun:
+                continue  # it came a little way: another attempt may bring the rest
+            return problem
+        if (found := md5_of(part)) == file.md5:
+            return None
+        problem = f"MD5 {found} instead of the published {file.md5}"
+        os.truncate(part, 0)
+        if not begun:
+            return problem  # only one that went on from an old beginning deserves another attempt
+    return problem
+
+
+def _check(place: Path, file: OfficialFile) -> None:
+    if (found := md5_of(place)) != file.md5:
+        raise DataError(
+            f"{place} is not the published file: its MD5 is {found}, not {file.md5}",
+            hint="remove it, and it will be downloaded again",
+        )
+
+
+@contextlib.contextmanager
+def _alone(part: Path) -> Iterator[None]:
+    """Hold the temporary file, after waiting for any other process that does; leave neither it nor a folder of ours empty."""
+    import fcntl
+
+    folder = part.parent
+    ours = not folder.exists()
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            held = part.open("ab")
+        except FileNotFoundError:
+            continue  # who held it found nothing and took the folder away
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if stands_at(part, held):
+            break
+        held.close()  # who held it has finished: look again
+    with held:
+        try:
+            yield
+        finally:
+            if part.exists() and not _size(part):
+                part.unlink()
+            with contextlib.suppress(OSError):
+                if ours:
+                    folder.rmdir()  # which works on an empty one only
 
 
 def _download(url: str, part: Path, name: str, observe: Observer) -> None:
@@ -80,7 +126,6 @@ def _download(url: str, part: Path, name: str, observe: Observer) -> None:
     with answer, full_disk_explained(part):
         if have and not (answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")):
             have = 0
-        part.parent.mkdir(parents=True, exist_ok=True)
         length = answer.headers.get("Content-Length")
         total = have + int(length) if length and length.isdecimal() else None
         with part.open("ab" if have else "wb") as file:
@@ -118,6 +163,6 @@ def _reason(error: Exception) -> str:
 def _failure(file: OfficialFile, place: Path, part: Path, problems: Sequence[str]) -> DataError | MachineFailed:
     message = "\n  ".join([f"{file.name} could not be downloaded:", *problems])
     by_hand = f"put {file.name} (MD5 {file.md5}) into {place.parent}, or name the folder where it is with --from"
-    if part.exists():
+    if _size(part):
         return MachineFailed(message, hint=f"run it again to go on from {_size(part):,} bytes; or {by_hand}")
     return DataError(message, hint=f"without a network, {by_hand}")

@@ -31,7 +31,8 @@ LEVELS = ("species", "genus", "family", "order", "class", "phylum", "kingdom")
 CURE = (
     "images and annotations are at https://github.com/visipedia/inat_comp/tree/master/2021; unpack train.json.tar.gz, "
     "val.json.tar.gz, train.tar.gz (MD5 e0526d53c7f7b2e3167b2b43bb2690ed; or train_mini.tar.gz, MD5 "
-    "db6ed8330e634445efc8fec83ae81442) and val.tar.gz (MD5 f6f6e0e242e3d4c9569ba56400938afc) into one folder and name it with --from"
+    "db6ed8330e634445efc8fec83ae81442) and val.tar.gz (MD5 f6f6e0e242e3d4c9569ba56400938afc) "
+    "into one folder and name it with --from"
 )
 SHOWN = 5
 

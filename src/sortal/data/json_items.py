@@ -11,6 +11,7 @@ from sortal.errors import DataError
 BLOCK = 1 << 20
 LARGEST = 64 << 20  # characters of one item
 GAP = re.compile(r"[\s,:]*")
+ENDS = tuple(" \t\r\n,:]}")
 HINT = "fetch the file again from where the data set is published"
 
 
@@ -72,18 +73,19 @@ class _Reader:
         self.place += 1
 
     def value(self) -> Any:
-        """The next value; what reaches the window's end may go on behind it, as a number does without a sign."""
+        """The next value. A number that the window cuts looks whole, so what counts is what comes behind it."""
         self.peek()
         while True:
+            problem = None
             try:
                 value, end = self.decoder.raw_decode(self.text, self.place)
-            except json.JSONDecodeError:
-                if len(self.text) - self.place > LARGEST or not self.more():
-                    raise
-                continue
-            if end < len(self.text) or not self.more():
-                self.place = end
-                return value
+                if self.text[end : end + 1] in ENDS:
+                    self.place = end
+                    return value
+            except json.JSONDecodeError as error:
+                problem = error
+            if len(self.text) - self.place > LARGEST or not self.more():
+                raise problem or ValueError("a value does not end")
 
     def more(self) -> bool:
         # At least as much as is held: an item that spans many blocks is then parsed a few times, not once a block.
