@@ -102,10 +102,12 @@ def test_a_wrong_file_that_was_put_there_is_named_and_stays(served, tmp_path):
 
 def test_without_a_network_the_error_says_which_file_to_put_where(tmp_path):
     file = official(NOWHERE + "data.bin")
+    other = OfficialFile("more.bin", "0" * 32, (NOWHERE,))
     with pytest.raises(DataError, match=r"data\.bin could not be downloaded:\n  http://127\.0\.0\.1:9/data\.bin: ") as caught:
-        fetch([file], tmp_path / "files")
-    assert f"put data.bin (MD5 {file.md5}) into {tmp_path / 'files'}" in caught.value.hint
-    assert not (tmp_path / "files").exists()
+        fetch([file, other], tmp_path / "new" / "files")
+    named = f"data.bin (MD5 {file.md5}), more.bin (MD5 {'0' * 32})"
+    assert f"put {named} into {tmp_path / 'new' / 'files'}" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_connection_that_breaks_is_taken_up_where_it_broke(served, tmp_path):

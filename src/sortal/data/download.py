@@ -26,12 +26,12 @@ def fetch(files: Sequence[OfficialFile], folder: Path, *, observe: Observer = ig
     Files that are there already are used if they are the published ones. Raises `DataError` where one is not, and where
     nothing could be had; `MachineFailed` where a connection broke off: what came stays, and the next call goes on from it.
     """
-    for file in files:
-        _fetch_one(file, folder, observe)
+    for number, file in enumerate(files):
+        _fetch_one(file, folder, observe, files[number:])
     return folder
 
 
-def _fetch_one(file: OfficialFile, folder: Path, observe: Observer) -> None:
+def _fetch_one(file: OfficialFile, folder: Path, observe: Observer, lacking: Sequence[OfficialFile]) -> None:
     place = folder / file.name
     if place.exists():
         _check(place, file)
@@ -49,7 +49,7 @@ def _fetch_one(file: OfficialFile, folder: Path, observe: Observer) -> None:
                 sync(folder)
                 return
             problems.append(f"{url}: {problem}")
-        raise _failure(file, place, part, problems)
+        raise _failure(file, part, problems, lacking)
 
 
 def _from_address(url: str, part: Path, file: OfficialFile, observe: Observer) -> str | None:
@@ -85,11 +85,11 @@ def _check(place: Path, file: OfficialFile) -> None:
 
 @contextlib.contextmanager
 def _alone(part: Path) -> Iterator[None]:
-    """Hold the temporary file, after waiting for any other process that does; leave neither it nor a folder of ours empty."""
+    """Hold the temporary file, after waiting for any other process that does; leave neither it nor folders of ours empty."""
     import fcntl
 
     folder = part.parent
-    ours = not folder.exists()
+    ours = [place for place in (folder, *folder.parents) if not place.exists()]
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -107,8 +107,8 @@ def _alone(part: Path) -> Iterator[None]:
             if part.exists() and not _size(part):
                 part.unlink()
             with contextlib.suppress(OSError):
-                if ours:
-                    folder.rmdir()  # which works on an empty one only
+                for place in ours:
+                    place.rmdir()  # which works on an empty one only
 
 
 def _download(url: str, part: Path, name: str, observe: Observer) -> None:
@@ -160,9 +160,12 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _failure(file: OfficialFile, place: Path, part: Path, problems: Sequence[str]) -> DataError | MachineFailed:
+def _failure(
+    file: OfficialFile, part: Path, problems: Sequence[str], lacking: Sequence[OfficialFile]
+) -> DataError | MachineFailed:
     message = "\n  ".join([f"{file.name} could not be downloaded:", *problems])
-    by_hand = f"put {file.name} (MD5 {file.md5}) into {place.parent}, or name the folder where it is with --from"
+    files = ", ".join(f"{one.name} (MD5 {one.md5})" for one in lacking)
+    by_hand = f"put {files} into {part.parent}, or name the folder of the official files with --from"
     if _size(part):
         return MachineFailed(message, hint=f"run it again to go on from {_size(part):,} bytes; or {by_hand}")
     return DataError(message, hint=f"without a network, {by_hand}")

@@ -12,6 +12,10 @@ from sortal.errors import DataError
 from sortal.events import Observer, ignore
 
 SIZE = 28
+Images = NDArray[np.uint8]
+"""Shape (N, 28, 28)."""
+Labels = NDArray[np.uint8]
+"""Shape (N,)."""
 STEMS = {"train": "train", "test": "t10k"}
 
 
@@ -50,13 +54,19 @@ SETS = {
 
 def pictures(name: str, source: Path, observe: Observer = ignore) -> Iterator[picture_table.Rows]:
     """Rows of 'train', then of 'test', a thousand at a time; raises `DataError` naming the file that does not fit."""
+    classes = SETS[name].classes
+    for split, images_NHW, labels_N in read(name, source, observe):
+        for low in range(0, len(labels_N), picture_table.ROW_GROUP):
+            names = [classes[label] for label in labels_N[low : low + picture_table.ROW_GROUP]]
+            yield png.encode(images_NHW[low : low + len(names)]), names, [split] * len(names)
+
+
+def read(name: str, source: Path, observe: Observer = ignore) -> Iterator[tuple[str, Images, Labels]]:
+    """'train', then 'test', each with its images and labels; raises `DataError` naming the file that does not fit."""
     wanted = SETS[name]
     folder = _folder(source, wanted)
     for split, stem in STEMS.items():
-        images_NHW, labels_N = _read_split(folder, stem, wanted, split, observe)
-        for low in range(0, len(labels_N), picture_table.ROW_GROUP):
-            names = [wanted.classes[label] for label in labels_N[low : low + picture_table.ROW_GROUP]]
-            yield png.encode(images_NHW[low : low + len(names)]), names, [split] * len(names)
+        yield split, *_read_split(folder, stem, wanted, split, observe)
 
 
 def _folder(source: Path, wanted: IdxSet) -> Path:
@@ -70,9 +80,7 @@ def _folder(source: Path, wanted: IdxSet) -> Path:
     return source
 
 
-def _read_split(
-    folder: Path, stem: str, wanted: IdxSet, split: str, observe: Observer
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _read_split(folder: Path, stem: str, wanted: IdxSet, split: str, observe: Observer) -> tuple[Images, Labels]:
     counts_K = wanted.counts[split]
     images, labels = (f"{stem}-{kind}" for kind in idx.FILES)
     images_path, labels_path = idx.find(folder, images), idx.find(folder, labels)
