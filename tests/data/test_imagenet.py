@@ -119,11 +119,11 @@ def test_kaggles_layout_is_read_with_its_solution_and_its_names(tmp_path):
     assert {row[1] for row in listed(tmp_path, "words")} == {"n01440764 tench", "n01443537 goldfish", "n02012849 crane"}
 
 
-def test_without_names_classes_are_called_by_their_synsets_and_that_is_said(tmp_path):
+def test_without_names_classes_are_called_by_their_synsets_and_that_is_said(tmp_path, monkeypatch):
     write_training(tmp_path / "train")
     write_training(tmp_path / "val")
     touch(tmp_path / "val" / "n01443537" / "more.JPEG")
-    imagenet.WHOLE = Sizes(classes=3, train=6, validation=7)
+    monkeypatch.setattr(imagenet, "WHOLE", Sizes(classes=3, train=6, validation=7))
     told = []
     assert {row[1] for row in listed(tmp_path, "words", observe=told.append)} == set(SYNSETS)
     assert "classes are called by their synsets alone" in told[0].text

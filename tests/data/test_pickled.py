@@ -34,7 +34,7 @@ def test_what_python_2_wrote_is_read_as_data():
     same(pickle.loads(python_2(CONTENT), encoding="latin1"), CONTENT)
 
 
-@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("data", [CONTENT["data"], np.asfortranarray(CONTENT["data"])], ids=["by rows", "by columns"])
 def test_what_python_3_writes_is_read_too(protocol, data):
     content = {**CONTENT, "data": data}
