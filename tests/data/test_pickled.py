@@ -155,6 +155,13 @@ def test_a_length_that_lies_reserves_no_memory():
         load(b"\x80\x04\x8e" + (1 << 50).to_bytes(8, "little") + b"abc", where="x")
 
 
+def test_many_marks_on_a_high_stack_take_no_more_time_than_they_are_long():
+    count = 300_000  # a search from the bottom of the stack would look at 90,000 million values
+    data = b"\x80\x02}U\x01a](" + b"K\x01" * count + b"(t" * count + b"es."
+    with pytest.raises(DataError, match="holds a value of type tuple where"):
+        load(data, where="x")
+
+
 def test_text_that_is_turned_into_bytes_again_and_again_does_not_fill_the_memory():
     text = b"X" + (1000).to_bytes(4, "little") + b"a" * 1000
     again = b"h\x00h\x01h\x02\x86R"

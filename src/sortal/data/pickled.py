@@ -69,7 +69,7 @@ def load(data: bytes, *, where: str) -> dict[str, Any]:
     except Refused as refused:
         raise DataError(f"{where} is not a pickle of CIFAR: {refused}; nothing of it was executed", hint=HINT) from refused
     # What `pickletools` and broken stacks raise for files that are cut short or no pickles.
-    except (ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError, AttributeError) as error:
+    except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
         raise DataError(f"{where} is damaged or no pickle: {error}; nothing of it was executed", hint=HINT) from error
 
 
@@ -108,10 +108,10 @@ class _Machine:
 
     def to_mark(self) -> list[Any]:
         """What stands above the topmost mark; both are taken off."""
-        place = max(number for number, value in enumerate(self.stack) if value is MARK)
-        items = self.stack[place + 1 :]
-        del self.stack[place:]
-        return items
+        items = []
+        while (value := self.stack.pop()) is not MARK:
+            items.append(value)
+        return items[::-1]
 
     def pop(self) -> Any:
         value = self.stack.pop()
