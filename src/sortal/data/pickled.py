@@ -8,6 +8,7 @@ refused. The operations: Python's own `pickletools`; protocols 0 to 5, as Python
 
 import io
 import pickletools
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -62,7 +63,10 @@ def load(data: bytes, *, where: str) -> dict[str, Any]:
     asks for anything else; nothing of it was executed.
     """
     try:
-        value = _Machine().run(data)
+        with warnings.catch_warnings():
+            # `pickletools` unescapes text with a decoder that warns of escapes which it does not know.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            value = _Machine().run(data)
         if not isinstance(value, dict):
             raise Refused(f"it holds {_kind(value)}, not a dictionary")
         return {_as_text(key): _finished(item) for key, item in value.items()}
