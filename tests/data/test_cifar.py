@@ -10,7 +10,7 @@ from PIL import Image
 from sortal.data import cifar, official
 from sortal.data.cifar import pictures
 from sortal.errors import DataError
-from tests.data.cifar_files import CIFAR_10, FINE, batches, pack, small, write_binary, write_python
+from tests.data.cifar_files import CIFAR_10, FINE, batches, pack, python_2, small, write_binary, write_python
 
 
 @pytest.fixture(autouse=True)
@@ -158,8 +158,6 @@ def test_a_file_that_is_not_the_published_one_is_read_with_a_warning(tmp_path):
 
 
 def test_a_label_out_of_range_and_lists_of_different_lengths_are_named(tmp_path):
-    from tests.data.cifar_files import python_2
-
     folder = write_binary(tmp_path / "b", "cifar-10")
     data = bytearray((folder / "data_batch_1.bin").read_bytes())
     data[3073] = 10
@@ -183,6 +181,10 @@ def test_names_of_classes_that_are_too_few_are_told(tmp_path):
     folder = write_binary(tmp_path, "cifar-10")
     (folder / "batches.meta.txt").write_text("airplane\nbird\n")
     refused("cifar-10", folder, r"batches\.meta\.txt does not hold 10 names of classes")
+    folder = write_python(tmp_path / "python", "cifar-10")
+    for content in ({}, {"label_names": 10}, {"label_names": ["cat"] * 10}, {"label_names": [*"abcdefghi", "j|k"]}):
+        (folder / "batches.meta").write_bytes(python_2(content))
+        refused("cifar-10", folder, "batches.meta does not hold 10 names of classes")
 
 
 def test_a_place_that_is_not_there_or_no_archive_is_named(tmp_path):

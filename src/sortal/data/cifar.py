@@ -154,8 +154,9 @@ class _Files:
             names = [line.strip() for line in lines if line.strip()]
         else:
             file = self.wanted.names_file
-            found = self._pickle(file).get(labels.names_key, ())
-            names = [name.decode("latin-1") if isinstance(name, bytes) else str(name) for name in found]
+            found = self._pickle(file).get(labels.names_key)
+            listed = found if isinstance(found, list) else []
+            names = [name.decode("latin-1") if isinstance(name, bytes) else str(name) for name in listed]
         count = self.wanted.rows["test"] // labels.each["test"]
         if len(names) != count or len(set(names)) != count or any("|" in name or not name.strip() for name in names):
             raise DataError(f"{self._where(file)} does not hold {count} names of classes, one each", hint=CURE)
