@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from sortal.data import picture_table, png
 from sortal.data.embedded import TEST_EACH, TRAIN_EACH
-from sortal.data.standard import DEBIAN_FASHION_MNIST, IDX_SETS, read
+from sortal.data.mnist import SETS, read
+from sortal.data.standard import INSTALLED
 
 LARGEST = 3_000_000  # bytes that the package may grow by
 EACH = {"train": TRAIN_EACH, "test": TEST_EACH}
@@ -54,8 +55,8 @@ def chosen(images_NHW: NDArray[np.uint8], labels_N: NDArray[np.uint8], each: int
 
 def groups(source: Path) -> Iterator[picture_table.Rows]:
     """Each split's rows in groups of a thousand."""
-    classes = IDX_SETS["fashion-mnist"].classes
-    for split, (images_NHW, labels_N) in read("fashion-mnist", source=source).items():
+    classes = SETS["fashion-mnist"].classes
+    for split, images_NHW, labels_N in read("fashion-mnist", source):
         rows_N = chosen(images_NHW, labels_N, EACH[split])
         for start in range(0, len(rows_N), picture_table.ROW_GROUP):
             rows = rows_N[start : start + picture_table.ROW_GROUP]
@@ -74,5 +75,5 @@ def main(source: Path, to: Path) -> None:
 
 if __name__ == "__main__":
     package = Path(__file__).resolve().parent.parent / "src" / "sortal" / "data" / "fashion_mnist.parquet"
-    source, to, *_ = [*map(Path, sys.argv[1:]), *(DEBIAN_FASHION_MNIST, package)[len(sys.argv) - 1 :]]
+    source, to, *_ = [*map(Path, sys.argv[1:]), *(INSTALLED["fashion-mnist"], package)[len(sys.argv) - 1 :]]
     main(source, to)

@@ -114,7 +114,7 @@ def test_with_json_a_mistaken_command_line_is_one_object_too(sortal, words: list
         (["predict", "runs/a", "x.jpg", "--json", "--format", "csv"], "--json prints one JSON object"),
         (["predict", "runs/a", "x.jpg", "--json", "-o", "a.json"], "--json prints one JSON object"),
         (["data", "--to", "x.parquet"], "need the NAME"),
-        (["data", "mnist", "--from", "x"], "--from needs --to"),
+        (["data", "cifar-100", "--labels", "fine"], "--labels needs --from or --to"),
         (["completion", "tcsh"], "'tcsh' is not one of"),
         (["--bogus"], "No such option"),
     ],

@@ -8,7 +8,7 @@ from PIL import Image
 
 from sortal.data import embedded
 from sortal.data.embedded import TEST_EACH, TRAIN_EACH, sample_path
-from sortal.data.standard import IDX_SETS
+from sortal.data.mnist import SETS
 from sortal.errors import DataError
 
 
@@ -23,7 +23,7 @@ def test_the_sample_is_at_most_three_megabytes():
 
 def test_it_holds_the_same_number_of_images_of_each_class(table):
     counts = Counter(zip(table["split"].to_pylist(), table["label"].to_pylist(), strict=True))
-    classes = IDX_SETS["fashion-mnist"].classes
+    classes = SETS["fashion-mnist"].classes
     assert counts == {("train", name): TRAIN_EACH for name in classes} | {("test", name): TEST_EACH for name in classes}
     assert counts.total() == 5_500
 

@@ -1,11 +1,14 @@
 import gzip
+import hashlib
 import os
 import struct
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sortal.data.idx import find, read_images, read_labels
+from sortal.data.idx import find, is_in, md5, read_images, read_labels
 from sortal.errors import DataError
 
 IMAGES = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
@@ -42,6 +45,22 @@ def write(tmp_path):
 def test_plain_and_gzipped_files_are_read_whatever_their_name(write, pack):
     np.testing.assert_array_equal(images_of(write(pack(image_file()))), IMAGES)
     np.testing.assert_array_equal(labels_of(write(pack(label_file()))), LABELS)
+
+
+@given(
+    st.integers(0, 5), st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32 - 1), st.sampled_from([bytes, gzip.compress])
+)
+def test_what_was_written_is_read_and_has_the_checksum_of_its_plain_file(tmp_path_factory, count, height, width, seed, pack):
+    random = np.random.default_rng(seed)
+    images = random.integers(0, 256, (count, height, width), dtype=np.uint8)
+    labels = random.integers(0, 10, count, dtype=np.uint8)
+    folder = tmp_path_factory.mktemp("idx")
+    (folder / "images").write_bytes(pack(image_file(images)))
+    (folder / "labels").write_bytes(pack(label_file(labels)))
+    np.testing.assert_array_equal(read_images(folder / "images", count=count, height=height, width=width), images)
+    np.testing.assert_array_equal(read_labels(folder / "labels", count=count, classes=10), labels)
+    assert md5(images) == hashlib.md5(image_file(images)).hexdigest()
+    assert md5(labels) == hashlib.md5(label_file(labels)).hexdigest()
 
 
 @pytest.mark.parametrize(
@@ -106,6 +125,8 @@ def test_a_folder_in_a_files_place_is_named(tmp_path):
 def test_a_file_is_found_plain_first_then_gzipped(write, tmp_path):
     packed = write(b"", "t10k-images-idx3-ubyte.gz")
     assert find(tmp_path, "t10k-images-idx3-ubyte") == packed
+    assert is_in(tmp_path, "t10k-images-idx3-ubyte")
+    assert not is_in(tmp_path, "train-images-idx3-ubyte")
     plain = write(b"", "t10k-images-idx3-ubyte")
     assert find(tmp_path, "t10k-images-idx3-ubyte") == plain
     with pytest.raises(DataError, match=r"no train-labels-idx1-ubyte or train-labels-idx1-ubyte\.gz"):

@@ -1,127 +1,159 @@
-import gzip
-import io
-import struct
-from pathlib import Path
+from dataclasses import replace
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
-from sortal.data import standard
-from sortal.data.standard import DEBIAN_FASHION_MNIST, STANDARD, find, read, write_parquet
-from sortal.errors import DataError, NotSupported, RunExists, UnknownName
-
-FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-
-
-def write_idx(folder: Path, name: str) -> None:
-    """Four official files of a data set that is full in number, with pictures that all show their row."""
-    for stem, counts in zip(("train", "t10k"), standard.IDX_SETS[name].counts.values(), strict=True):
-        labels = np.repeat(np.arange(10, dtype=np.uint8), counts)
-        images = np.zeros((len(labels), 28, 28), np.uint8)
-        images[:, 0, :4] = np.arange(len(labels), dtype=">u4").view(np.uint8).reshape(-1, 4)
-        images[:, 27, 27] = labels
-        (folder / f"{stem}-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, *images.shape) + images.tobytes())
-        packed = gzip.compress(struct.pack(">2I", 0x801, len(labels)) + labels.tobytes())
-        (folder / f"{stem}-labels-idx1-ubyte.gz").write_bytes(packed)
+from sortal.data import cifar, inaturalist, official, standard
+from sortal.data.official import OfficialFile, md5_of
+from sortal.data.standard import STANDARD, Made, find, make
+from sortal.data.tables import read_csv, read_parquet
+from sortal.errors import DataError, RunExists, UnknownName
+from tests.data.cifar_files import CIFAR_10, pack, small, write_binary
+from tests.data.test_inaturalist import CATEGORIES, FILES, content, write
 
 
-@pytest.fixture(scope="module")
-def fashion(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("fashion")
-    write_idx(folder, "fashion-mnist")
-    return folder
+@pytest.fixture(autouse=True)
+def little(monkeypatch):
+    for name in list(cifar.SETS):
+        monkeypatch.setitem(cifar.SETS, name, small(name))
+    monkeypatch.setattr(inaturalist, "EDITIONS", {"a little one": (3, 4, 3)})
 
 
-def test_the_table_holds_the_six_sets_of_the_tutorials():
-    assert list(STANDARD) == ["mnist", "fashion-mnist", "cifar-10", "cifar-100", "imagenet", "inaturalist"]
-    assert [entry.name for entry in STANDARD.values() if entry.readable] == list(standard.IDX_SETS)[::-1]
+@pytest.fixture
+def files(tmp_path):
+    return write_binary(tmp_path / "files", "cifar-10")
+
+
+def test_the_table_is_that_of_the_tutorials_with_iNaturalists_numbers_put_right():
+    assert [(e.name, e.classes, e.train, e.test, e.resolution, e.difficulty) for e in STANDARD.values()] == [
+        ("mnist", 10, 60_000, 10_000, "28 x 28", "easy"),
+        ("fashion-mnist", 10, 60_000, 10_000, "28 x 28", "easy"),
+        ("cifar-10", 10, 50_000, 10_000, "32 x 32", "medium"),
+        ("cifar-100", 100, 50_000, 10_000, "32 x 32", "hard"),
+        ("imagenet", 1_000, 1_281_167, 50_000, "various", "hard"),
+        ("inaturalist", 10_000, 2_686_843, 100_000, "various", "very hard"),
+    ]
     told = STANDARD["cifar-100"].to_json()
-    assert told | {"classes": 100, "train": 50_000, "test": 10_000, "resolution": "32 x 32", "difficulty": "hard"} == told
+    assert told | {"classes": 100, "labels": ["fine", "coarse"], "becomes": ".parquet", "downloads": True} == told
 
 
-@pytest.mark.parametrize("name", standard.IDX_SETS)
-def test_the_class_counts_sum_to_the_numbers_of_the_table(name):
-    entry, wanted = STANDARD[name], standard.IDX_SETS[name]
-    assert {split: sum(counts) for split, counts in wanted.counts.items()} == {"train": entry.train, "test": entry.test}
-    assert len(wanted.classes) == len(wanted.counts["train"]) == entry.classes
-
-
-def test_the_parquet_holds_every_picture_with_its_label_and_split(fashion, tmp_path):
+def test_pictures_become_one_parquet_with_their_official_test_split(files, tmp_path):
     seen = []
-    to = write_parquet("fashion-mnist", source=fashion, to=tmp_path / "new" / "fm.parquet", observe=seen.append)
-    assert to == tmp_path / "new" / "fm.parquet"
-    file = pq.ParquetFile(to)
-    assert (file.metadata.num_rows, file.metadata.num_row_groups) == (70_000, 70)
-    assert file.schema_arrow.metadata[b"licence"] == b"MIT"
-    table = file.read()
-    assert table["split"].to_pylist() == ["train"] * 60_000 + ["test"] * 10_000
-    for row in (0, 59_999, 60_000, 69_999):
-        image = np.asarray(Image.open(io.BytesIO(table["image"][row].as_py())))
-        assert image.shape == (28, 28)
-        assert int.from_bytes(image[0, :4].tobytes(), "big") == row % 60_000
-        assert table["label"][row].as_py() == standard.IDX_SETS["fashion-mnist"].classes[image[27, 27]]
-    assert (seen[-1].done, seen[-1].total) == (70_000, 70_000)
+    made = make("cifar-10", source=files, to=tmp_path / "new", observe=seen.append)
+    assert made == Made(tmp_path / "new" / "cifar-10.parquet", True)
+    listing = read_parquet(made.path)
+    assert listing.given_splits == ("train", "test")
+    assert list(listing.splits) == ["train"] * 100 + ["test"] * 20
+    assert {label for (label,) in listing.labels} == set(CIFAR_10)
+    assert pq.ParquetFile(made.path).schema_arrow.metadata[b"title"] == b"CIFAR-10"
+    progress = [event for event in seen if hasattr(event, "done")]
+    assert (progress[-1].what, progress[-1].done) == ("writing CIFAR-10", 120)
 
 
-def test_a_file_that_exists_is_never_overwritten(fashion, tmp_path):
-    to = tmp_path / "mine.parquet"
-    to.write_text("precious")
-    with pytest.raises(RunExists, match=r"mine\.parquet already exists"):
-        write_parquet("fashion-mnist", source=fashion, to=to)
-    assert to.read_text() == "precious"
+def test_photographs_stay_where_they_are_and_a_table_refers_to_them(tmp_path):
+    for split in FILES:
+        write(tmp_path, split)
+        for item in content(split)["images"]:
+            (tmp_path / item["file_name"]).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / item["file_name"]).write_bytes(b"x")
+    made = make("inaturalist", source=tmp_path, to=tmp_path)
+    listing = read_csv(made.path)
+    assert (made.path.name, len(listing.names)) == ("inaturalist.csv", 7)
+    assert listing.source.read(listing.names[0]) == b"x"
+    assert {label for (label,) in listing.labels} == {item["name"] for item in CATEGORIES}
+    assert make("inaturalist", source=tmp_path, to=tmp_path) == Made(made.path, False)
+    with pytest.raises(RunExists, match=r"inaturalist\.csv already exists and holds something else"):
+        make("inaturalist", source=tmp_path, to=tmp_path, labels="genus")
 
 
-def test_mnist_in_the_place_of_fashion_mnist_is_told_by_its_class_counts(tmp_path):
-    write_idx(tmp_path, "mnist")
-    assert {split: len(labels) for split, (_, labels) in read("mnist", source=tmp_path).items()} == {
-        "train": 60_000,
-        "test": 10_000,
-    }
-    with pytest.raises(DataError, match=r"train-labels-idx1-ubyte.* does not hold the labels of Fashion-MNIST"):
-        write_parquet("fashion-mnist", source=tmp_path, to=tmp_path / "x.parquet")
-    assert not (tmp_path / "x.parquet").exists()
+def test_a_second_call_finds_the_same_content_and_writes_nothing(files, tmp_path):
+    path = make("cifar-10", source=files, to=tmp_path).path
+    before = path.stat()
+    assert make("cifar-10", source=files, to=path) == Made(path, False)
+    assert (path.stat().st_mtime_ns, path.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
 
 
-def test_training_and_test_files_that_changed_places_are_told(fashion, tmp_path):
-    for name, place in zip(FILES, FILES[2:] + FILES[:2], strict=True):
-        for suffix in ("", ".gz"):
-            if (fashion / (name + suffix)).exists():
-                (tmp_path / (place + suffix)).symlink_to(fashion / (name + suffix))
-    with pytest.raises(DataError, match="announces 10,000 x 28 x 28 images, expected 60,000 x 28 x 28"):
-        read("fashion-mnist", source=tmp_path)
+@pytest.mark.parametrize("damage", [lambda data: b"precious", lambda data: data[:-1], lambda data: b""], ids=range(3))
+def test_a_file_that_holds_something_else_is_never_overwritten(files, tmp_path, damage):
+    path = make("cifar-10", source=files, to=tmp_path).path
+    path.write_bytes(damage(path.read_bytes()))
+    before = path.read_bytes()
+    with pytest.raises(RunExists, match=r"cifar-10\.parquet already exists and holds something else"):
+        make("cifar-10", source=files, to=tmp_path)
+    assert path.read_bytes() == before
 
 
-def test_a_missing_file_and_a_missing_folder_are_named(fashion, tmp_path):
-    for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte.gz"):
-        (tmp_path / name).symlink_to(fashion / name)
-    with pytest.raises(DataError, match="there is no t10k-images-idx3-ubyte"):
-        read("fashion-mnist", source=tmp_path)
-    with pytest.raises(DataError, match=r"there is no folder .*nowhere") as caught:
-        read("fashion-mnist", source=tmp_path / "nowhere")
-    assert "apt install dataset-fashion-mnist" in caught.value.hint
+def test_the_same_set_with_other_pictures_or_labels_is_something_else(tmp_path):
+    files = write_binary(tmp_path / "files", "cifar-100")
+    make("cifar-100", source=files, to=tmp_path)
+    with pytest.raises(RunExists):
+        make("cifar-100", source=files, to=tmp_path, labels="coarse")
+    changed = bytearray((files / "test.bin").read_bytes())
+    changed[-1] ^= 1
+    (files / "test.bin").write_bytes(changed)
+    with pytest.raises(RunExists):
+        make("cifar-100", source=files, to=tmp_path)
 
 
-def test_mnist_has_no_place_of_its_own_and_says_so():
-    with pytest.raises(DataError, match="nothing says where the files of MNIST are") as caught:
-        read("mnist")
-    assert "name the folder" in caught.value.hint
+def test_a_bad_file_leaves_nothing_behind(files, tmp_path):
+    (files / "test_batch.bin").write_bytes(b"")
+    with pytest.raises(DataError, match=r"test_batch\.bin"):
+        make("cifar-10", source=files, to=tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_a_set_that_cannot_be_read_says_what_can(tmp_path):
-    with pytest.raises(NotSupported, match="CIFAR-10") as caught:
-        write_parquet("cifar-10", to=tmp_path / "x.parquet")
-    assert "fashion-mnist, mnist" in caught.value.hint
+def test_missing_files_are_downloaded_into_a_folder_beside_the_result(files, tmp_path, monkeypatch):
+    # `file:` is an address as any other to the downloader; that of a server is tested with it.
+    archive = pack(files, tmp_path / "elsewhere.tar.gz")
+    file = OfficialFile("cifar-10-binary.tar.gz", md5_of(archive), (archive.as_uri(),))
+    monkeypatch.setitem(official.DOWNLOADS, "cifar-10", (file,))
+    assert make("cifar-10", to=tmp_path / "data").written
+    assert sorted(path.name for path in (tmp_path / "data").rglob("*")) == [
+        "cifar-10", "cifar-10-binary.tar.gz", "cifar-10.parquet",
+    ]  # fmt: skip
+    archive.unlink()
+    assert not make("cifar-10", to=tmp_path / "data").written
 
 
-def test_a_name_that_is_nearly_right_is_guessed():
+@pytest.mark.parametrize("name", official.DOWNLOADS)
+def test_without_a_network_the_first_file_is_named_with_its_place(name, tmp_path, monkeypatch):
+    files = tuple(replace(file, urls=("http://127.0.0.1:9/" + file.name,)) for file in official.DOWNLOADS[name])
+    monkeypatch.setitem(official.DOWNLOADS, name, files)
+    monkeypatch.setattr(standard, "INSTALLED", {})
+    with pytest.raises(DataError, match=f"{files[0].name} could not be downloaded") as caught:
+        make(name, to=tmp_path / "x.parquet")
+    assert caught.value.hint.startswith(f"without a network, put {files[0].name} (MD5 {files[0].md5})")
+    assert all(file.name in caught.value.hint for file in files)
+    assert f" into {tmp_path / name}, or name" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "words"), [("imagenet", "whoever registers"), ("inaturalist", r"train\.tar\.gz")])
+def test_photographs_are_not_downloaded_and_the_error_says_what_to_fetch(name, words, tmp_path):
+    with pytest.raises(DataError, match="is not downloaded by sortal") as caught:
+        make(name, to=tmp_path)
+    assert words.replace("\\", "") in caught.value.hint
+
+
+def test_what_a_package_installed_is_taken_before_any_download(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(standard, "INSTALLED", {"cifar-10": files})
+    assert make("cifar-10", to=tmp_path / "x.parquet").written
+
+
+@pytest.mark.parametrize("to", ["x.csv", "notes.txt"])
+def test_a_place_of_the_wrong_kind_is_refused(files, tmp_path, to):
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(DataError, match="is no place for CIFAR-10"):
+        make("cifar-10", source=files, to=tmp_path / to)
+
+
+def test_names_and_labels_that_are_nearly_right_are_guessed(files, tmp_path):
     with pytest.raises(UnknownName) as caught:
         find("fashion_mnist")
     assert "did you mean 'fashion-mnist'" in caught.value.hint
-
-
-@pytest.mark.skipif(not DEBIAN_FASHION_MNIST.is_dir(), reason="the package dataset-fashion-mnist is not installed")
-def test_debians_package_is_read_where_it_lies():
-    images, labels = read("fashion-mnist")["test"]
-    assert (images.shape, int(images.sum()), labels[:5].tolist()) == ((10_000, 28, 28), 573_469_082, [9, 2, 1, 1, 6])
+    with pytest.raises(UnknownName, match="no kind of labels of CIFAR-100 called 'course'") as caught:
+        make("cifar-100", source=files, to=tmp_path, labels="course")
+    assert "did you mean 'coarse'" in caught.value.hint
+    with pytest.raises(UnknownName) as caught:
+        make("cifar-10", source=files, to=tmp_path, labels="fine")
+    assert "CIFAR-10 has one kind only" in caught.value.hint

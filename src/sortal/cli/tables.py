@@ -91,14 +91,15 @@ def show_scores(values: Values) -> None:
 
 def show_datasets(datasets: Sequence[Values]) -> None:
     """Of `data`: a line a set, and what one should know of it."""
-    table = columns("name", "classes", "train", "test", "pixels", "difficulty", "")
+    table = columns("name", "classes", "train", "test", "pixels", "difficulty", "files")
     for row in datasets:
         counts = (f"{row[key]:,}" for key in ("classes", "train", "test"))
-        readable = "readable" if row["readable"] else ""
-        table.add_row(plain(row["name"]), *counts, row["resolution"], row["difficulty"], readable)
+        files = "downloaded" if row["downloads"] else "--from"
+        table.add_row(plain(row["name"]), *counts, row["resolution"], row["difficulty"], files)
     show(table)
     if len(datasets) == 1:
-        show(Text(), *(_fact(key, datasets[0][key]) for key in ("title", "licence", "note") if datasets[0][key]))
+        facts = {**datasets[0], "labels": ", ".join(datasets[0]["labels"])}
+        show(Text(), *(_fact(key, facts[key]) for key in ("title", "licence", "becomes", "labels", "note") if facts[key]))
 
 
 def show_models(models: Sequence[Values]) -> None:

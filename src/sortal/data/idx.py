@@ -1,6 +1,7 @@
 """IDX, the format of MNIST and its kin: a magic number, sizes, then bytes. Read strictly; misfits are named."""
 
 import gzip
+import hashlib
 import struct
 import zlib
 from pathlib import Path
@@ -12,6 +13,8 @@ from sortal.errors import DataError
 
 IMAGES_MAGIC, LABELS_MAGIC = 0x803, 0x801  # unsigned bytes in three dimensions, in one
 KINDS = {IMAGES_MAGIC: "images", LABELS_MAGIC: "labels"}
+FILES = ("images-idx3-ubyte", "labels-idx1-ubyte")
+"""How the files of images and of labels are called, after the name of the split."""
 CURE = "fetch the file again from where the data set is published; the four files must keep their names"
 
 
@@ -31,15 +34,36 @@ def read_labels(path: Path, *, count: int, classes: int) -> NDArray[np.uint8]:
 
 def find(folder: Path, stem: str) -> Path:
     """The file `stem` in a folder, plain or with .gz; raises `DataError` naming what was looked for."""
-    for candidate in (folder / stem, folder / f"{stem}.gz"):
+    for candidate in _candidates(folder, stem):
         if candidate.is_file():
             return candidate
     raise DataError(f"there is no {stem} or {stem}.gz in {folder}", hint="name the folder that holds the four IDX files")
 
 
+def is_in(folder: Path, stem: str) -> bool:
+    """Whether the file `stem` is in a folder, plain or with .gz."""
+    return any(candidate.is_file() for candidate in _candidates(folder, stem))
+
+
+def md5(values: NDArray[np.uint8]) -> str:
+    """MD5 of the plain IDX file that holds images of shape (N, H, W) or labels of shape (N,)."""
+    magic = IMAGES_MAGIC if values.ndim == 3 else LABELS_MAGIC
+    digest = hashlib.md5(_header(magic, values.shape), usedforsecurity=False)
+    digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()
+
+
+def _candidates(folder: Path, stem: str) -> tuple[Path, Path]:
+    return folder / stem, folder / f"{stem}.gz"
+
+
+def _header(magic: int, shape: tuple[int, ...]) -> bytes:
+    return struct.pack(f">{1 + len(shape)}I", magic, *shape)
+
+
 def _read(path: Path, magic: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """The bytes after the header, checked against the shape that they must have; never more than these are unpacked."""
-    header = struct.pack(f">{1 + len(shape)}I", magic, *shape)
+    header = _header(magic, shape)
     wanted = int(np.prod(shape))
     try:
         with path.open("rb") as file:

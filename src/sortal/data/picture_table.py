@@ -38,6 +38,25 @@ def write(to: Path, groups: Iterable[Rows], *, about: Mapping[str, str] | None =
         ) as writer,
     ):
         for images, labels, splits in groups:
-            columns = [pa.array(values, field.type) for values, field in zip((images, labels, splits), SCHEMA, strict=True)]
-            writer.write_table(pa.Table.from_arrays(columns, schema=schema), row_group_size=max(1, len(images)))
+            writer.write_table(_table(schema, (images, labels, splits)), row_group_size=max(1, len(images)))
     return to
+
+
+def holds(path: Path, groups: Iterable[Rows]) -> bool:
+    """Whether a file is what `write` would make of these groups, compared row by row; damaged ones are not."""
+    try:
+        with pq.ParquetFile(path) as file:
+            number = 0
+            for rows in groups:
+                if number == file.num_row_groups or not _table(SCHEMA, rows).equals(file.read_row_group(number)):
+                    return False
+                number += 1
+            return number == int(file.num_row_groups)
+    except (pa.ArrowException, OSError):
+        return False
+
+
+def _table(schema: pa.Schema, rows: Rows) -> pa.Table:
+    return pa.Table.from_arrays(
+        [pa.array(values, field.type) for values, field in zip(rows, SCHEMA, strict=True)], schema=schema
+    )

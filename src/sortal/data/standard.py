@@ -1,8 +1,11 @@
-"""Standard data sets: what the field compares itself on, and a reader for those of them whose files we can read.
+"""Standard data sets: what the field compares itself on, and how their official files become something to train on.
 
 The table follows the tutorials that the project comes from, with two corrections. They give iNaturalist 10k classes,
 800k and 100k images, which mixes editions: here stands that of 2021, the one with 10,000 classes. And they call
 ImageNet 224 x 224, which is what networks are shown: the photographs have all sizes.
+
+Small pictures become one Parquet file that holds them; photographs stay where they are, and a CSV refers to them. The split
+that papers report on is 'test' in both, so that a training never chooses by it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,12 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sortal.data import idx, picture_table, png
-from sortal.errors import DataError, NotSupported, UnknownName
+from sortal.data import cifar, download, image_list, imagenet, inaturalist, mnist, official, picture_table
+from sortal.errors import DataError, RunExists, UnknownName
 from sortal.events import Observer, Progress, ignore
+
+PICTURES, REFERENCES = ".parquet", ".csv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,8 @@ class Standard:
         resolution: pixels, width x height, or 'various'.
         difficulty: easy, medium, hard or very hard, as the tutorials rate it.
         licence: of the images, as far as it is known.
-        readable: whether `write_parquet` can read its official files.
+        becomes: '.parquet' that holds the pictures, or '.csv' that refers to photographs where they are.
+        labels: what its classes may be, the usual first; empty where there is one way only.
         note: what one should know before quoting the numbers.
     """
 
@@ -42,71 +45,56 @@ class Standard:
     resolution: str
     difficulty: str
     licence: str
-    readable: bool = False
+    becomes: str = PICTURES
+    labels: tuple[str, ...] = ()
     note: str = ""
+
+    @property
+    def downloads(self) -> bool:
+        """Whether its files can be downloaded by us."""
+        return self.name in official.DOWNLOADS
 
     def to_json(self) -> dict[str, Any]:
         """The fields, as in the contract's `datasets`."""
-        return asdict(self)
+        return {**asdict(self), "labels": list(self.labels), "downloads": self.downloads}
 
 
 STANDARD: Mapping[str, Standard] = {
     entry.name: entry
     for entry in (
-        Standard("mnist", "MNIST", 10, 60_000, 10_000, "28 x 28", "easy", "CC BY-SA 3.0", readable=True),
-        Standard("fashion-mnist", "Fashion-MNIST", 10, 60_000, 10_000, "28 x 28", "easy", "MIT", readable=True),
+        Standard("mnist", "MNIST", 10, 60_000, 10_000, "28 x 28", "easy", "CC BY-SA 3.0"),
+        Standard("fashion-mnist", "Fashion-MNIST", 10, 60_000, 10_000, "28 x 28", "easy", "MIT"),
         Standard("cifar-10", "CIFAR-10", 10, 50_000, 10_000, "32 x 32", "medium", "not stated"),
-        Standard("cifar-100", "CIFAR-100", 100, 50_000, 10_000, "32 x 32", "hard", "not stated"),
+        Standard(
+            "cifar-100", "CIFAR-100", 100, 50_000, 10_000, "32 x 32", "hard", "not stated",
+            labels=tuple(cifar.SETS["cifar-100"].labels),
+            note="the 100 classes are the fine labels; the 20 coarse ones are their groups",
+        ),
         Standard(
             "imagenet", "ImageNet", 1_000, 1_281_167, 50_000, "various", "hard", "non-commercial research, education",
+            becomes=REFERENCES, labels=("words", "synset"),
             note="ILSVRC 2012; the 50,000 are its validation images, whose labels are public; shown at 224 x 224",
         ),
         Standard(
             "inaturalist", "iNaturalist 2021", 10_000, 2_686_843, 100_000, "various", "very hard",
             "each photograph has its own",
+            becomes=REFERENCES, labels=inaturalist.LEVELS,
             note="the 100,000 are its validation images, whose labels are public",
         ),
     )
 }  # fmt: skip
 
+# Where packages of the system put official files.
+INSTALLED = {"fashion-mnist": Path("/usr/share/datasets/fashion-mnist")}
+HINTS = {"imagenet": imagenet.CURE, "inaturalist": inaturalist.CURE}
+
 
 @dataclass(frozen=True, slots=True)
-class IdxSet:
-    """What the four IDX files of a data set of 28 x 28 grey images must hold."""
+class Made:
+    """The file that a data set became, and whether it had to be written: False if it stood there already, the same."""
 
-    classes: tuple[str, ...]
-    folder: Path | None
-    """Where a package puts the files."""
-    counts: Mapping[str, tuple[int, ...]]
-    """Images of each class by split: the cheapest way to tell one data set from another that has the same sizes."""
-    cure: str
-
-
-# Where Debian's package dataset-fashion-mnist puts them.
-DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
-SIZE = 28
-STEMS = {"train": "train", "test": "t10k"}
-
-IDX_SETS = {
-    "fashion-mnist": IdxSet(
-        classes=(
-            "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-        ),
-        folder=DEBIAN_FASHION_MNIST,
-        counts={"train": (6_000,) * 10, "test": (1_000,) * 10},
-        cure="apt install dataset-fashion-mnist, or name a folder with the four files of "
-        "https://github.com/zalandoresearch/fashion-mnist",
-    ),
-    "mnist": IdxSet(
-        classes=tuple("0123456789"),
-        folder=None,
-        counts={
-            "train": (5_923, 6_742, 5_958, 6_131, 5_842, 5_421, 5_918, 6_265, 5_851, 5_949),
-            "test": (980, 1_135, 1_032, 1_010, 982, 892, 958, 1_028, 974, 1_009),
-        },
-        cure="name the folder that holds its four files (train-images-idx3-ubyte.gz and so on)",
-    ),
-}  # fmt: skip
+    path: Path
+    written: bool
 
 
 def find(name: str) -> Standard:
@@ -116,64 +104,73 @@ def find(name: str) -> Standard:
     return STANDARD[name]
 
 
-def write_parquet(name: str, *, source: Path | None = None, to: Path, observe: Observer = ignore) -> Path:
-    """Write a standard data set as one Parquet that `sortal check` and `sortal train` take; returns its path.
+def make(name: str, *, source: Path | None = None, to: Path, labels: str | None = None, observe: Observer = ignore) -> Made:
+    """Make a standard data set one file that `sortal check` and `sortal train` take.
 
-    `to` is a name that ends in .parquet, or a folder in which it is called NAME.parquet.
+    Args:
+        name: of `STANDARD`.
+        source: the folder or archive of its official files. None: where a package of the system put them, else the folder
+            `name` beside the result, into which what is missing there is downloaded.
+        to: a file's name that ends as the set's `becomes` does, or a folder in which it is called after the set.
+        labels: one of the set's `labels`; None is the first.
+        observe: is told of progress, and of files that are not the published ones.
 
-    Columns: image (PNG bytes), label (class name), split ('train' or 'test'), in row groups of 1,000. `source` is the
-    folder with the official files; None is where Debian's package puts them. Raises `UnknownName`, `NotSupported` (a
-    set that we cannot read), `DataError` (missing or damaged files, named), `RunExists` (`to` exists).
+    The file is written whole or not at all and never over another. Raises `UnknownName`, `DataError` (missing, damaged or wrong
+    files, named), `RunExists` (`to` is something else), `MachineFailed` (a download broke off).
     """
     entry = find(name)
-    to = to if to.suffix == ".parquet" else to / f"{name}.parquet"
-    splits = read(name, source=source)
-    total = sum(len(labels_N) for _, labels_N in splits.values())
-    about = {"title": entry.title, "licence": entry.licence, "classes": "|".join(IDX_SETS[name].classes)}
-
-    def groups() -> Iterator[picture_table.Rows]:
-        done = 0
-        for split, (images_NHW, labels_N) in splits.items():
-            for low in range(0, len(labels_N), picture_table.ROW_GROUP):
-                names = [IDX_SETS[name].classes[label] for label in labels_N[low : low + picture_table.ROW_GROUP]]
-                yield png.encode(images_NHW[low : low + len(names)]), names, [split] * len(names)
-                done += len(names)
-                observe(Progress(f"writing {entry.title}", done, total))
-
-    return picture_table.write(to, groups(), about=about)
+    labels = _labels(entry, labels)
+    to = _target(entry, to)
+    source = _official_files(entry, to, observe) if source is None else source.expanduser()
+    if entry.becomes == REFERENCES:
+        rows = (imagenet if name == "imagenet" else inaturalist).images(source, to, labels, observe)
+        return _written(to, image_list.holds(to, rows)) if to.exists() else Made(image_list.write(to, rows), True)
+    pictures = mnist.pictures(name, source, observe) if name in mnist.SETS else cifar.pictures(name, source, labels, observe)
+    verb = "comparing" if to.exists() else "writing"
+    groups = _counted(pictures, f"{verb} {entry.title}", entry.train + entry.test, observe)
+    if to.exists():
+        return _written(to, picture_table.holds(to, groups))
+    about = {"title": entry.title, "licence": entry.licence, "labels": labels}
+    return Made(picture_table.write(to, groups, about=about), True)
 
 
-Labelled = tuple[NDArray[np.uint8], NDArray[np.uint8]]
-"""Images of shape (N, 28, 28) and labels of shape (N,)."""
+def _labels(entry: Standard, labels: str | None) -> str:
+    if labels is None:
+        return entry.labels[0] if entry.labels else "class"
+    if labels not in entry.labels:
+        known = f"it has {', '.join(entry.labels)}" if entry.labels else f"{entry.title} has one kind only"
+        raise UnknownName(f"kind of labels of {entry.title}", labels, entry.labels, hint=known)
+    return labels
 
 
-def read(name: str, *, source: Path | None = None) -> dict[str, Labelled]:
-    """Images and labels of 'train' and 'test' from the official IDX files; raises as `write_parquet` does."""
-    entry = find(name)
-    if name not in IDX_SETS:
-        raise NotSupported(
-            f"the files of {entry.title} are not among those that can be read",
-            hint=f"readable: {', '.join(IDX_SETS)}; of any other, name a folder of images with one folder a class",
-        )
-    wanted = IDX_SETS[name]
-    folder = source if source is not None else wanted.folder
-    if folder is None or not folder.is_dir():
-        where = f"there is no folder {folder}" if folder else f"nothing says where the files of {entry.title} are"
-        raise DataError(where, hint=wanted.cure)
-    return {split: _read_split(folder, stem, wanted, split, entry.title) for split, stem in STEMS.items()}
+def _target(entry: Standard, to: Path) -> Path:
+    to = to.expanduser()
+    if to.suffix.lower() == entry.becomes:
+        return to
+    if to.is_file() or to.suffix.lower() in (PICTURES, REFERENCES):
+        raise DataError(f"{to} is no place for {entry.title}", hint=f"name a folder, or a file that ends in {entry.becomes}")
+    return to / f"{entry.name}{entry.becomes}"
 
 
-def _read_split(folder: Path, stem: str, wanted: IdxSet, split: str, title: str) -> Labelled:
-    counts_K = wanted.counts[split]
-    images_path = idx.find(folder, f"{stem}-images-idx3-ubyte")
-    labels_path = idx.find(folder, f"{stem}-labels-idx1-ubyte")
-    images_NHW = idx.read_images(images_path, count=sum(counts_K), height=SIZE, width=SIZE)
-    labels_N = idx.read_labels(labels_path, count=sum(counts_K), classes=len(wanted.classes))
-    found_K = tuple(int(count) for count in np.bincount(labels_N, minlength=len(wanted.classes)))
-    if found_K != counts_K:
-        raise DataError(
-            f"{labels_path} does not hold the labels of {title}: images by class are {', '.join(map(str, found_K))}, "
-            f"expected {', '.join(map(str, counts_K))}",
-            hint=wanted.cure,
-        )
-    return images_NHW, labels_N
+def _official_files(entry: Standard, to: Path, observe: Observer) -> Path:
+    """Where the files are when nobody says so."""
+    installed = INSTALLED.get(entry.name)
+    if installed is not None and installed.is_dir():
+        return installed
+    if entry.downloads:
+        return download.fetch(official.DOWNLOADS[entry.name], to.parent / entry.name, observe=observe)
+    raise DataError(f"{entry.title} is not downloaded by sortal, and nothing says where it is", hint=HINTS[entry.name])
+
+
+def _written(to: Path, same: bool) -> Made:
+    if not same:
+        raise RunExists(f"{to} already exists and holds something else", hint="choose another name, or remove it first")
+    return Made(to, False)
+
+
+def _counted(groups: Iterator[picture_table.Rows], what: str, total: int, observe: Observer) -> Iterator[picture_table.Rows]:
+    done = 0
+    for group in groups:
+        yield group
+        done += len(group[0])
+        observe(Progress(what, done, total))
