@@ -75,8 +75,8 @@ def quotas(counts_C: NDArray[np.int64], power: float) -> NDArray[np.int64]:
     (array([50, 50]), array([67, 33]))
     """
     total = int(counts_C.sum())
-    exact_C = counts_C**power / (counts_C**power).sum() * total
-    whole_C = np.floor(exact_C).astype(np.int64)
+    exact_C = np.asarray(counts_C**power / (counts_C**power).sum() * total)
+    whole_C: NDArray[np.int64] = np.floor(exact_C).astype(np.int64)
     whole_C[np.argsort(whole_C - exact_C, kind="stable")[: total - whole_C.sum()]] += 1
     return whole_C
 
