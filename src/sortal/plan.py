@@ -8,6 +8,7 @@ cross-validated.
 """
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -59,6 +60,7 @@ class Facts:
     """Of those, how many could be held out: copies and groups count once, the only image of a class not at all."""
     classes: tuple[str, ...]
     smallest_class: int
+    """Training images of the smallest class that has any."""
     largest_class: int
     side: float
     """Pixels: the median over images of the longer side."""
@@ -74,13 +76,13 @@ def facts(manifest: Manifest, *, independent: int) -> Facts:
     used = manifest.used
     training = [split in (None, "train") for split in used.column("split")]
     sides = [max(width, height) for width, height in zip(used.column("width"), used.column("height"), strict=True)]
-    counts = [count for count in manifest.counts().values() if count]
+    counts = Counter(label for label, trains in zip(used.labels_N.tolist(), training, strict=True) if trains).values()
     return Facts(
         training_images=sum(training),
         independent=independent,
         classes=manifest.classes,
-        smallest_class=min(counts),
-        largest_class=max(counts),
+        smallest_class=min(counts, default=1),
+        largest_class=max(counts, default=1),
         side=median(sides),
         grey=all(used.column("grey")),
         given_splits=manifest.given_splits,
