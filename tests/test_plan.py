@@ -1,12 +1,15 @@
 """What is planned for which images on which machine."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sortal.plan import BANDS, FEW, Facts, Machine, plan
+from sortal.manifest import SCHEMA, Manifest
+from sortal.plan import BANDS, FEW, Facts, Machine, facts, plan
 
 PROCESSOR = Machine(cores=2, accelerator="", name="a processor")
 GRAPHICS = Machine(cores=16, accelerator="cuda", name="a graphics card")
@@ -31,6 +34,22 @@ def test_rare_classes_weigh_more_where_the_largest_has_ten_times_their_images(sm
     told = [decision for decision in why if decision.key == "loss.class_weights"]
     assert len(told) == (weights != "none")
     assert all("set loss.class_weights='none'" in decision.reason for decision in told)
+
+
+def manifest_of(rows: Sequence[tuple[str, str | None, int]]) -> Manifest:
+    """So many images of a class in a split."""
+    one = dict.fromkeys(SCHEMA.names) | {"width": 8, "height": 8, "grey": True}
+    full = [one | {"source": f"{n}", "labels": [label], "split": split} for label, split, count in rows for n in range(count)]
+    return Manifest(pa.Table.from_pylist(full, schema=SCHEMA), ("a", "b", "c"), "/photographs", ("train", "test"))
+
+
+def test_imbalance_is_that_of_the_images_that_may_train() -> None:
+    found = facts(manifest_of([("a", "train", 30), ("b", "train", 3), ("a", "test", 20), ("b", "test", 20)]), independent=33)
+    assert (found.largest_class, found.smallest_class) == (30, 3)
+    undivided = facts(manifest_of([("a", None, 30), ("b", None, 3), ("b", "val", 20)]), independent=33)
+    assert (undivided.largest_class, undivided.smallest_class) == (30, 3)
+    nothing = facts(manifest_of([("a", "test", 2)]), independent=0)
+    assert nothing.largest_class == nothing.smallest_class  # that there is nothing to train on is told later
 
 
 def test_thousands_of_small_images_get_a_network_of_their_size_and_colour() -> None:

@@ -272,6 +272,9 @@ def test_features_take_every_view_in_turn_and_the_plain_one(samples: Samples) ->
     seen = np.stack([session.inputs.training(rows, epoch, 0)[0][:, 0].numpy() for epoch in range(views + 1)])
     assert all(sorted(column) == [-1, 0, 1, 2] for column in seen.T)
     assert (session.inputs.plain(rows).numpy() == -1).all()
+    again = np.stack([session.inputs.training(rows, 0, 0, np.full(17, walk))[0][:, 0].numpy() for walk in range(20)])
+    assert (again[0] == seen[0]).all()
+    assert all(len(set(column)) > 1 for column in again.T)  # an image that comes again in an epoch draws another view
 
 
 def test_memory_that_is_used_up_is_the_machines_failure_with_a_cure(samples: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
