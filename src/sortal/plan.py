@@ -9,6 +9,7 @@ cross-validated.
 
 import re
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -25,7 +26,10 @@ MANY_SMALL = 20_000
 """Training images from which on a twentieth of them is enough to calibrate on."""
 CROSS_VALIDATION_FOLDS = 5
 IMBALANCED = 10.0
-"""Largest to smallest class from which rare classes weigh more; Buda et al. (2018) see them suffer from there on."""
+"""Largest to smallest class from which rare classes come more often; Buda et al. (2018) see them suffer from there on."""
+BALANCE = ("loss.class_weights", "sampler.name")
+"""Keys with which a user takes the balance of classes in hand."""
+POWER_REASON = "between as they come and all equally often"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +93,11 @@ def facts(manifest: Manifest, *, independent: int) -> Facts:
     )
 
 
-def plan(found: Facts, machine: Machine) -> tuple[Recipe, list[Decision]]:
-    """The recipe for these images on this machine, and why."""
+def plan(found: Facts, machine: Machine, *, settled: Collection[str] = ()) -> tuple[Recipe, list[Decision]]:
+    """The recipe for these images on this machine, and why.
+
+    `settled` are keys that the user sets: what they take in hand the plan leaves alone, as far as its choice could contradict.
+    """
     small = found.side <= SMALL_SIDE
     few = found.training_images < FEW
     if small and not few:
@@ -100,7 +107,7 @@ def plan(found: Facts, machine: Machine) -> tuple[Recipe, list[Decision]]:
     else:
         values, why = _staged(found, machine)
     values, flip_why = _mirrored(values, found)
-    values, balance_why = _balanced(values, found)
+    values, balance_why = _balanced(values, found, settled)
     recipe = parse(values, place="the planned recipe")
     return recipe, [*why, *flip_why, *balance_why, *_splits(recipe, found)]
 
@@ -203,17 +210,21 @@ def _mirrored(values: dict[str, Any], found: Facts) -> tuple[dict[str, Any], lis
     return values, [Decision("augment.flip", f"{values['augment']['flip']:g}", reason)]
 
 
-def _balanced(values: dict[str, Any], found: Facts) -> tuple[dict[str, Any], list[Decision]]:
-    """Whether rare classes weigh more in the loss."""
+def _balanced(values: dict[str, Any], found: Facts, settled: Collection[str]) -> tuple[dict[str, Any], list[Decision]]:
+    """Whether images of rare classes come more often."""
     ratio = found.largest_class / found.smallest_class
-    if ratio < IMBALANCED:
+    if ratio < IMBALANCED or set(BALANCE) & set(settled):
         return values, []
-    values["loss"]["class_weights"] = "effective"
+    sampler = {"name": "balanced"} if values["strategy"] == "scratch" else {"name": "oversample", "power": 0.5}
+    values["sampler"] = sampler
     reason = (
-        f"the largest class has {ratio:.0f} times the images of the smallest: without weights the rare ones would be given up; "
-        "set loss.class_weights='none' if only accuracy counts"
+        f"the largest class has {ratio:.0f} times the images of the smallest: shown as they come, the rare ones would be given "
+        "up; set sampler.name='shuffle' if only accuracy counts"
     )
-    return values, [Decision("loss.class_weights", "effective", reason)]
+    why = [Decision("sampler.name", str(sampler["name"]), reason)]
+    if "power" in sampler:
+        why.append(Decision("sampler.power", f"{sampler['power']:g}", POWER_REASON))
+    return values, why
 
 
 def _splits(recipe: Recipe, found: Facts) -> list[Decision]:
