@@ -26,7 +26,9 @@ PLAIN = ("loss.name=cross_entropy", "loss.class_weights=none", "sampler.name=shu
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=DEBIAN, help=f"folder with the four idx.gz files; default: {DEBIAN}")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each side, each with a seed of its own")
-    parser.add_argument("--each", type=int, default=0, help="begin with so many images a class: to try, not to publish")
+    parser.add_argument(
+        "--each", type=int, default=0, help="begin with so many training images a class: to try, not to publish"
+    )
     parser.add_argument(
         "--set", dest="settings", action="append", default=[], help="change both sides, KEY=VALUE: to try, not to publish"
     )
@@ -60,7 +62,7 @@ def _trained(table: Path, work: Path, name: str, seed: int, settings: Sequence[s
 def thin_out(whole: Path, to: Path, *, each: int | None = None) -> list[int]:
     """Write the imbalanced set of a standard one's Parquet, and return the training images of each class.
 
-    With `each`, both splits begin with so many images a class.
+    With `each`, the training split begins with so many images a class, the test split with a sixth, as in the original.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -70,7 +72,8 @@ def thin_out(whole: Path, to: Path, *, each: int | None = None) -> list[int]:
     labels, splits = (np.array(table[key].to_pylist()) for key in ("label", "split"))
     kept, counts = [], []
     for number, name in enumerate(classes):
-        train, test = (np.flatnonzero((labels == name) & (splits == split))[:each] for split in ("train", "test"))
+        train, test = (np.flatnonzero((labels == name) & (splits == split)) for split in ("train", "test"))
+        train, test = train[:each], test[: each and max(1, each // 6)]
         kept += [train[: len(train) // (number + 1)], test]
         counts.append(len(kept[-2]))
     pq.write_table(table.take(pa.array(np.sort(np.concatenate(kept)))), to, row_group_size=1_000)

@@ -205,6 +205,7 @@ def test_class_i_keeps_its_share_of_training_images_and_all_of_its_test_images(t
     assert thin.schema.metadata[b"classes"] == b"b|a|c"
     assert thin["split"].to_pylist().count("test") == 6
     assert imbalance.thin_out(tmp_path / "whole.parquet", tmp_path / "thin.parquet", each=6) == [6, 3, 2]
+    assert pq.read_table(tmp_path / "thin.parquet")["split"].to_pylist().count("test") == 3
 
 
 def test_a_log_of_the_same_day_stands_beside_the_first(tmp_path: Path) -> None:
