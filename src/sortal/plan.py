@@ -26,10 +26,10 @@ MANY_SMALL = 20_000
 """Training images from which on a twentieth of them is enough to calibrate on."""
 CROSS_VALIDATION_FOLDS = 5
 IMBALANCED = 10.0
-"""Largest to smallest class from which rare classes come more often; Buda et al. (2018) see them suffer from there on."""
+"""Largest to smallest class from which rare classes come more often: Buda et al. (2018) see them suffer from there on, and at
+four to one it changed nothing here (macro F1 of two triples of CIFAR-10's classes: 0.780 without, 0.778 with)."""
 BALANCE = ("loss.class_weights", "sampler.name")
 """Keys with which a user takes the balance of classes in hand."""
-POWER_REASON = "between as they come and all equally often"
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,20 +211,29 @@ def _mirrored(values: dict[str, Any], found: Facts) -> tuple[dict[str, Any], lis
 
 
 def _balanced(values: dict[str, Any], found: Facts, settled: Collection[str]) -> tuple[dict[str, Any], list[Decision]]:
-    """Whether images of rare classes come more often."""
+    """Whether images of rare classes come more often.
+
+    Frozen: two triples of CIFAR-10's classes with 300, 100 and 25 training images, cross-validated, gave macro F1 and accuracy
+    of 0.688 and 0.831 as they come, 0.721 and 0.815 with effective weights, 0.716 and 0.812 with all classes equally often,
+    0.743 and 0.844 with the square root. From scratch: three epochs on Fashion-MNIST with class i cut to 5,000 / (i + 1) images,
+    judged by other training images, gave macro F1 of 0.871 as they come, 0.870 with focal loss, 0.879 with effective weights,
+    0.885 with inverse ones, 0.894 with the square root, 0.896 with all equally often and 0.902 with balanced batches; ten
+    epochs on a quarter of that, in which the rarest come 29 times each, 0.865 as they come and 0.887 with balanced batches.
+    Each of these was trained once. Staged training, not measured, gets the milder way.
+    """
     ratio = found.largest_class / found.smallest_class
     if ratio < IMBALANCED or set(BALANCE) & set(settled):
         return values, []
-    sampler = {"name": "balanced"} if values["strategy"] == "scratch" else {"name": "oversample", "power": 0.5}
-    values["sampler"] = sampler
-    reason = (
+    rare = (
         f"the largest class has {ratio:.0f} times the images of the smallest: shown as they come, the rare ones would be given "
         "up; set sampler.name='shuffle' if only accuracy counts"
     )
-    why = [Decision("sampler.name", str(sampler["name"]), reason)]
-    if "power" in sampler:
-        why.append(Decision("sampler.power", f"{sampler['power']:g}", POWER_REASON))
-    return values, why
+    if values["strategy"] == "scratch":
+        values["sampler"] = {"name": "balanced"}
+        return values, [Decision("sampler.name", "balanced", rare)]
+    values["sampler"] = {"name": "oversample", "power": 0.5}
+    between = "half-way between as they come and all classes equally often, which costs accuracy; set sampler.power=0 for that"
+    return values, [Decision("sampler.name", "oversample", rare), Decision("sampler.power", "0.5", between)]
 
 
 def _splits(recipe: Recipe, found: Facts) -> list[Decision]:
