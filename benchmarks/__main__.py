@@ -13,6 +13,7 @@ BENCHMARKS = {
     "crossval": "repeated cross-validation of the planned recipe against a plain linear head, paired",
     "fashion": "Fashion-MNIST: ours and the seeds' SimpleCNN, time to a test accuracy of 0.92",
     "ladder": "the seeds' networks on the data sets they name: accuracy, epochs, minutes; up to an hour each",
+    "imbalance": "a Fashion-MNIST whose classes are ten to one: the planned recipe against plain training, paired macro F1",
     "kills": "SIGKILL at random moments, then resume: are the weights the same bytes?",
     "startup": "how long `sortal --help` and `sortal predict` take from a cold start, with torch not importable",
     "memory": "peak memory of scan and train on few and on many large photographs",

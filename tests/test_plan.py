@@ -1,12 +1,16 @@
 """What is planned for which images on which machine."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sortal.plan import BANDS, FEW, Facts, Machine, plan
+from sortal.manifest import SCHEMA, Manifest
+from sortal.plan import BANDS, FEW, Facts, Machine, facts, plan
+from sortal.recipe import Sampler
 
 PROCESSOR = Machine(cores=2, accelerator="", name="a processor")
 GRAPHICS = Machine(cores=16, accelerator="cuda", name="a graphics card")
@@ -24,13 +28,45 @@ def test_there_are_no_more_folds_than_images_that_are_no_copies() -> None:
     assert plan(replace(PHOTOGRAPHS, training_images=9, independent=3), PROCESSOR)[0].split.folds == 3
 
 
-@pytest.mark.parametrize(("smallest", "weights"), [(124, "none"), (13, "none"), (12, "effective")])
-def test_rare_classes_weigh_more_where_the_largest_has_ten_times_their_images(smallest: int, weights: str) -> None:
+@pytest.mark.parametrize(("smallest", "sampler"), [(124, "shuffle"), (13, "shuffle"), (12, "oversample")])
+def test_rare_classes_come_more_often_where_the_largest_has_ten_times_their_images(smallest: int, sampler: str) -> None:
     recipe, why = plan(replace(PHOTOGRAPHS, smallest_class=smallest), PROCESSOR)
-    assert recipe.loss.class_weights == weights
-    told = [decision for decision in why if decision.key == "loss.class_weights"]
-    assert len(told) == (weights != "none")
-    assert all("set loss.class_weights='none'" in decision.reason for decision in told)
+    assert (recipe.sampler.name, recipe.loss.class_weights) == (sampler, "none")
+    told = [decision for decision in why if decision.key.startswith("sampler")]
+    assert bool(told) == (sampler != "shuffle")
+    assert all("set sampler." in decision.reason for decision in told)
+
+
+def test_a_frozen_network_gets_the_square_root_of_the_imbalance_and_one_from_scratch_batches_without_any() -> None:
+    frozen, why = plan(replace(PHOTOGRAPHS, smallest_class=5), PROCESSOR)
+    assert frozen.sampler == Sampler(name="oversample", power=0.5)
+    assert {"sampler.name", "sampler.power"} <= {decision.key for decision in why}
+    assert plan(replace(CLOTHES, smallest_class=600), PROCESSOR)[0].sampler == Sampler(name="balanced")
+
+
+@pytest.mark.parametrize("key", ["loss.class_weights", "sampler.name"])
+def test_who_takes_the_balance_of_classes_in_hand_is_not_contradicted(key: str) -> None:
+    rare = replace(PHOTOGRAPHS, smallest_class=5)
+    recipe, why = plan(rare, PROCESSOR, settled={key})
+    assert recipe.sampler == Sampler()
+    assert not any(decision.key.startswith("sampler") for decision in why)
+    assert plan(rare, PROCESSOR, settled={"epochs"})[0].sampler.name == "oversample"
+
+
+def manifest_of(rows: Sequence[tuple[str, str | None, int]]) -> Manifest:
+    """So many images of a class in a split."""
+    one = dict.fromkeys(SCHEMA.names) | {"width": 8, "height": 8, "grey": True}
+    full = [one | {"source": f"{n}", "labels": [label], "split": split} for label, split, count in rows for n in range(count)]
+    return Manifest(pa.Table.from_pylist(full, schema=SCHEMA), ("a", "b", "c"), "/photographs", ("train", "test"))
+
+
+def test_imbalance_is_that_of_the_images_that_may_train() -> None:
+    found = facts(manifest_of([("a", "train", 30), ("b", "train", 3), ("a", "test", 20), ("b", "test", 20)]), independent=33)
+    assert (found.largest_class, found.smallest_class) == (30, 3)
+    undivided = facts(manifest_of([("a", None, 30), ("b", None, 3), ("b", "val", 20)]), independent=33)
+    assert (undivided.largest_class, undivided.smallest_class) == (30, 3)
+    nothing = facts(manifest_of([("a", "test", 2)]), independent=0)
+    assert nothing.largest_class == nothing.smallest_class  # that there is nothing to train on is told later
 
 
 def test_thousands_of_small_images_get_a_network_of_their_size_and_colour() -> None:

@@ -8,6 +8,8 @@ cross-validated.
 """
 
 import re
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -24,7 +26,10 @@ MANY_SMALL = 20_000
 """Training images from which on a twentieth of them is enough to calibrate on."""
 CROSS_VALIDATION_FOLDS = 5
 IMBALANCED = 10.0
-"""Largest to smallest class from which rare classes weigh more; Buda et al. (2018) see them suffer from there on."""
+"""Largest to smallest class from which rare classes come more often: Buda et al. (2018) see them suffer from there on, and at
+four to one it changed nothing here (macro F1 of two triples of CIFAR-10's classes: 0.780 without, 0.778 with)."""
+BALANCE = ("loss.class_weights", "sampler.name")
+"""Keys with which a user takes the balance of classes in hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,7 @@ class Facts:
     """Of those, how many could be held out: copies and groups count once, the only image of a class not at all."""
     classes: tuple[str, ...]
     smallest_class: int
+    """Training images of the smallest class that has any."""
     largest_class: int
     side: float
     """Pixels: the median over images of the longer side."""
@@ -82,21 +88,24 @@ def facts(manifest: Manifest, *, independent: int) -> Facts:
     used = manifest.used
     training = [split in (None, "train") for split in used.column("split")]
     sides = [max(width, height) for width, height in zip(used.column("width"), used.column("height"), strict=True)]
-    counts = [count for count in manifest.counts().values() if count]
+    counts = Counter(label for label, trains in zip(used.labels_N.tolist(), training, strict=True) if trains).values()
     return Facts(
         training_images=sum(training),
         independent=independent,
         classes=manifest.classes,
-        smallest_class=min(counts),
-        largest_class=max(counts),
+        smallest_class=min(counts, default=1),
+        largest_class=max(counts, default=1),
         side=median(sides),
         grey=all(used.column("grey")),
         given_splits=manifest.given_splits,
     )
 
 
-def plan(found: Facts, machine: Machine) -> tuple[Recipe, list[Decision]]:
-    """The recipe for these images on this machine, and why."""
+def plan(found: Facts, machine: Machine, *, settled: Collection[str] = ()) -> tuple[Recipe, list[Decision]]:
+    """The recipe for these images on this machine, and why.
+
+    `settled` are keys that the user sets: what they take in hand the plan leaves alone, as far as its choice could contradict.
+    """
     small = found.side <= SMALL_SIDE
     few = found.training_images < FEW
     if small and not few:
@@ -106,7 +115,7 @@ def plan(found: Facts, machine: Machine) -> tuple[Recipe, list[Decision]]:
     else:
         values, why = _staged(found, machine)
     values, flip_why = _mirrored(values, found)
-    values, balance_why = _balanced(values, found)
+    values, balance_why = _balanced(values, found, settled)
     recipe = parse(values, place="the planned recipe")
     return recipe, [*why, *flip_why, *balance_why, *_splits(recipe, found)]
 
@@ -215,17 +224,30 @@ def _mirrored(values: dict[str, Any], found: Facts) -> tuple[dict[str, Any], lis
     return values, [Decision("augment.flip", f"{values['augment']['flip']:g}", reason)]
 
 
-def _balanced(values: dict[str, Any], found: Facts) -> tuple[dict[str, Any], list[Decision]]:
-    """Whether rare classes weigh more in the loss."""
+def _balanced(values: dict[str, Any], found: Facts, settled: Collection[str]) -> tuple[dict[str, Any], list[Decision]]:
+    """Whether images of rare classes come more often.
+
+    Frozen: two triples of CIFAR-10's classes with 300, 100 and 25 training images, cross-validated, gave macro F1 and accuracy
+    of 0.688 and 0.831 as they come, 0.721 and 0.815 with effective weights, 0.716 and 0.812 with all classes equally often,
+    0.743 and 0.844 with the square root. From scratch: three epochs on Fashion-MNIST with class i cut to 5,000 / (i + 1) images,
+    judged by other training images, gave macro F1 of 0.871 as they come, 0.870 with focal loss, 0.879 with effective weights,
+    0.885 with inverse ones, 0.894 with the square root, 0.896 with all equally often and 0.902 with balanced batches; ten
+    epochs on a quarter of that, in which the rarest come 29 times each, 0.865 as they come and 0.887 with balanced batches.
+    Each of these was trained once. Staged training, not measured, gets the milder way.
+    """
     ratio = found.largest_class / found.smallest_class
-    if ratio < IMBALANCED:
+    if ratio < IMBALANCED or set(BALANCE) & set(settled):
         return values, []
-    values["loss"]["class_weights"] = "effective"
-    reason = (
-        f"the largest class has {ratio:.0f} times the images of the smallest: without weights the rare ones would be given up; "
-        "set loss.class_weights='none' if only accuracy counts"
+    rare = (
+        f"the largest class has {ratio:.0f} times the images of the smallest: shown as they come, the rare ones would be given "
+        "up; set sampler.name='shuffle' if only accuracy counts"
     )
-    return values, [Decision("loss.class_weights", "effective", reason)]
+    if values["strategy"] == "scratch":
+        values["sampler"] = {"name": "balanced"}
+        return values, [Decision("sampler.name", "balanced", rare)]
+    values["sampler"] = {"name": "oversample", "power": 0.5}
+    between = "half-way between as they come and all classes equally often, which costs accuracy; set sampler.power=0 for that"
+    return values, [Decision("sampler.name", "oversample", rare), Decision("sampler.power", "0.5", between)]
 
 
 def _splits(recipe: Recipe, found: Facts) -> list[Decision]:

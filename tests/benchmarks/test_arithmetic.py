@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import crossval, fashion, harness, kills, transfer
+from benchmarks import crossval, fashion, harness, imbalance, kills, transfer
 from benchmarks.__main__ import BENCHMARKS, show
 
 
@@ -150,6 +150,71 @@ def test_the_interval_is_that_of_the_normal_approximation_where_images_are_many(
 def test_arrays_of_different_shapes_cannot_be_paired() -> None:
     with pytest.raises(ValueError, match="same shape"):
         crossval.paired_difference(np.ones((1, 3), dtype=bool), np.ones((1, 4), dtype=bool))
+
+
+def test_macro_f1_of_answers_is_that_of_the_package_and_rows_may_count_more_than_once() -> None:
+    from sortal.evaluate import metrics
+
+    random = np.random.default_rng(0)
+    labels_N, answers_SN = random.integers(0, 4, 50), random.integers(0, 4, (2, 50))
+    counts_BN = np.stack([np.ones(50), np.bincount(random.integers(0, 50, 50), minlength=50)])
+    found_BS = imbalance.macro_f1(answers_SN, labels_N, counts_BN)
+    for counts_N, found_S in zip(counts_BN, found_BS, strict=True):
+        rows = np.repeat(np.arange(50), counts_N.astype(int))
+        expected = [metrics.macro_f1(np.eye(4)[answers_N[rows]], labels_N[rows]) for answers_N in answers_SN]
+        assert found_S == pytest.approx(expected)
+
+
+def _imbalance(ours_errors: list[int], plain_errors: list[int]) -> harness.Result:
+    """Of 300 images, so many wrong by seed, each seed others."""
+    labels_N = np.arange(300) % 3
+
+    def answers(errors: list[int]) -> np.ndarray:
+        rows = [(np.roll(np.arange(300), 37 * seed) < wrong).astype(int) for seed, wrong in enumerate(errors)]
+        return (labels_N + np.array(rows)) % 3
+
+    return imbalance.compared(labels_N, answers(ours_errors), answers(plain_errors))
+
+
+@pytest.mark.parametrize(
+    ("ours", "plain", "holds"),
+    [
+        ([30, 32, 31], [60, 62, 61], [True, True]),
+        ([60, 62, 61], [30, 32, 31], [False, False]),
+        ([60, 60, 60], [60, 60, 60], [False, False]),
+        ([30, 90, 30], [90, 100, 100], [True, False]),  # another seed could well turn it around
+        ([30], [90], [True, False]),  # of one seed nothing can be said
+    ],
+)
+def test_a_planned_recipe_is_better_only_by_more_than_images_and_seeds_explain(
+    ours: list[int], plain: list[int], holds: list[bool]
+) -> None:
+    assert [claim.holds for claim in _imbalance(ours, plain).claims] == holds
+
+
+def test_the_interval_over_seeds_is_students() -> None:
+    low, high = imbalance.seed_interval(np.array([0.01, 0.02, 0.03]))
+    assert (low, high) == pytest.approx((0.02 - 4.3027 * 0.01 / 3**0.5, 0.02 + 4.3027 * 0.01 / 3**0.5), rel=1e-4)
+
+
+def test_class_i_keeps_its_share_of_training_images_and_all_of_its_test_images(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [
+        {"image": b"", "label": name, "split": split}
+        for split, each in (("train", 12), ("test", 2))
+        for _ in range(each)
+        for name in ("b", "a", "c")
+    ]
+    table = pa.Table.from_pylist(rows).replace_schema_metadata({"classes": "b|a|c"})
+    pq.write_table(table, tmp_path / "whole.parquet")
+    assert imbalance.thin_out(tmp_path / "whole.parquet", tmp_path / "thin.parquet") == [12, 6, 4]
+    thin = pq.read_table(tmp_path / "thin.parquet")
+    assert thin.schema.metadata[b"classes"] == b"b|a|c"
+    assert thin["split"].to_pylist().count("test") == 6
+    assert imbalance.thin_out(tmp_path / "whole.parquet", tmp_path / "thin.parquet", each=6) == [6, 3, 2]
+    assert pq.read_table(tmp_path / "thin.parquet")["split"].to_pylist().count("test") == 3
 
 
 def test_a_log_of_the_same_day_stands_beside_the_first(tmp_path: Path) -> None:

@@ -82,3 +82,25 @@ def test_a_group_given_as_a_number_is_a_mistake_not_a_crash() -> None:
         override(Recipe(), ["augment=5"])
     with pytest.raises(RecipeError):
         override(Recipe(), ["epochs.deep=5"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (["loss.gamma=1"], "gamma belongs to name = 'focal', got 1 with 'cross_entropy'"),
+        (["loss.smooth_over=others"], "smooth_over = 'others' spreads label_smoothing, which must be above 0"),
+        (["loss.smooth_over=others", "loss.label_smoothing=0.5"], "below 0.5"),
+        (["sampler.power=0.5"], "power belongs to name = 'oversample', got 0.5 with 'shuffle'"),
+        (["sampler.name=balanced", "sampler.power=0.5"], "power belongs to name = 'oversample'"),
+        (["sampler.name=oversample", "sampler.power=1"], "sampler.power: expected"),
+        (["sampler.name=oversample", "loss.class_weights=inverse"], "together twice as intended: set class_weights = 'none'"),
+        (["sampler.name=balanced", "loss.class_weights=effective"], "together twice as intended: set class_weights = 'none'"),
+        (["loss.name=focus"], "loss.name: expected 'cross_entropy'"),
+    ],
+)
+def test_words_about_losses_and_samplers_that_would_do_nothing_or_twice_the_work_are_refused(
+    settings: list[str], told: str
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        override(Recipe(), settings)
+    assert told in str(caught.value)

@@ -121,6 +121,19 @@ def test_the_same_recipe_gives_the_same_bytes(coloured: Make, tmp_path: Path, ch
     assert weights[0] == weights[1]
 
 
+def test_rare_classes_are_planned_for_and_who_weighs_them_himself_is_not_contradicted(coloured: Make, tmp_path: Path) -> None:
+    data = coloured(each=20)
+    for picture in sorted((data / "red").iterdir())[2:]:
+        picture.unlink()
+    settings = ["model=resnet10t", "weights=none", "image_size=32", "resize=32", "epochs=1", "augment.views=1", "split.folds=2"]
+    planned = train(data, settings=settings, out=tmp_path / "planned").to_json()
+    assert planned["recipe"]["sampler"] == {"name": "oversample", "power": 0.5}
+    assert "10 times" in next(reason["reason"] for reason in planned["reasons"] if reason["key"] == "sampler.name")
+    own = train(data, settings=[*settings, "loss.class_weights=inverse"], out=tmp_path / "own").to_json()
+    assert (own["recipe"]["sampler"]["name"], own["recipe"]["loss"]["class_weights"]) == ("shuffle", "inverse")
+    assert not any(reason["key"].startswith("sampler") for reason in own["reasons"])
+
+
 def test_another_seed_gives_other_weights(coloured: Make, tmp_path: Path) -> None:
     data = coloured()
     weights = [

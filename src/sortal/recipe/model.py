@@ -119,20 +119,49 @@ class Schedule(Group):
 class Loss(Group):
     """What is minimised."""
 
-    name: Literal["cross_entropy"] = "cross_entropy"
+    name: Literal["cross_entropy", "focal"] = "cross_entropy"
+    """'focal' is the cross-entropy with the term of each class times (1 - p)^gamma, so that what the network is sure of hardly
+    counts (Lin et al. 2017, here with softmax); of mixed images and smoothed labels each class's term counts by its share."""
+    gamma: float = Field(default=2.0, ge=0, le=20)
+    """For focal: how much less the sure ones count; 0 is the cross-entropy."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the target that is spread evenly over all classes, the true one among them (Szegedy et al. 2016)."""
+    """Share of the target that is taken from the true class and spread evenly over classes (Szegedy et al. 2016)."""
+    smooth_over: Literal["all", "others"] = "all"
+    """Which classes the share is spread over. 'all': the true one among them, as torch and Keras do it; 'others': all but the
+    true one, which ends with less: a share of s over K - 1 others is one of s K / (K - 1) over all K."""
     class_weights: Literal["none", "inverse", "effective"] = "none"
     """How much more the images of rare classes count. 'inverse': by one over the number of training images of the class;
     'effective': by one over their effective number, (1 - 0.999^n) / (1 - 0.999) (Cui et al. 2019). The mean over training
     images is 1."""
 
+    @model_validator(mode="after")
+    def _words_that_count(self) -> "Loss":
+        if self.name != "focal" and self.gamma != type(self).model_fields["gamma"].default:
+            raise ValueError(f"gamma belongs to name = 'focal', got {self.gamma:g} with {self.name!r}")
+        if self.smooth_over == "others" and not 0 < self.label_smoothing < 0.5:
+            raise ValueError(
+                "smooth_over = 'others' spreads label_smoothing, which must be above 0, and below 0.5 since of two classes the "
+                f"true one must keep more than the other; got {self.label_smoothing:g}"
+            )
+        return self
+
 
 class Sampler(Group):
-    """In which order images come."""
+    """In which order images come. An epoch is always as many images as the training split has."""
 
-    name: Literal["shuffle"] = "shuffle"
-    """Each epoch shows every training image once, in a new order."""
+    name: Literal["shuffle", "oversample", "balanced"] = "shuffle"
+    """'shuffle': each epoch shows every training image once, in a new order. 'oversample': the images of rare classes come
+    more often and those of frequent ones less often than once an epoch, as `power` says, all images of a class equally often
+    in the long run. 'balanced': likewise, and each batch has every class equally often, as far as its size allows."""
+    power: float = Field(default=0.0, ge=0, lt=1)
+    """For oversample: a class's share of an epoch goes with (number of its images)^power. 0: all classes equally; 0.5: as the
+    square root; 1 would be 'shuffle' (Kang et al. 2020)."""
+
+    @model_validator(mode="after")
+    def _words_that_count(self) -> "Sampler":
+        if self.power and self.name != "oversample":
+            raise ValueError(f"power belongs to name = 'oversample', got {self.power:g} with {self.name!r}")
+        return self
 
 
 class Average(Group):
@@ -260,6 +289,11 @@ class Recipe(Group):
         if self.strategy == "features" and (self.augment.mixup or self.augment.cutmix):
             problems.append(
                 "strategy 'features' trains on stored outputs, which cannot be mixed as images: set mixup and cutmix to 0"
+            )
+        if self.loss.class_weights != "none" and self.sampler.name != "shuffle":
+            problems.append(
+                f"loss.class_weights = {self.loss.class_weights!r} and sampler.name = {self.sampler.name!r} both make rare "
+                "classes count more, together twice as intended: set class_weights = 'none' or sampler.name = 'shuffle'"
             )
         problems += self._overruled()
         if problems:

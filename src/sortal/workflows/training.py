@@ -281,9 +281,9 @@ def _decide(run: Run, asked: dict[str, Any], observe: Observer) -> int:
     decisions: list[Decision] = []
     if base is None:
         engine = engines.load("torch")
-        base, decisions = plan(facts(manifest, independent=_independent(manifest)), engine.machine())
-        base = recipes.override(base, asked["settings"])
         set_keys = {setting.partition("=")[0].strip() for setting in asked["settings"]}
+        base, decisions = plan(facts(manifest, independent=_independent(manifest)), engine.machine(), settled=set_keys)
+        base = recipes.override(base, asked["settings"])
         decisions = [decision for decision in decisions if decision.key not in set_keys]
     engine = engines.load(base.engine)
     base = engine.pinned(_with_absolute_paths(base, Path(asked["folder"])))

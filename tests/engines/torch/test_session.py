@@ -1,5 +1,6 @@
 """One model being trained with torch."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from sortal.engines.torch.optim import make_optimizer
 from sortal.engines.torch.session import TorchSession
 from sortal.errors import MachineFailed, NotSupported
 from sortal.preprocess import Preprocess
-from sortal.recipe import Augment, Average, Head, Loss, Optimizer, Recipe, Schedule
+from sortal.recipe import Augment, Average, Head, Loss, Optimizer, Recipe, Sampler, Schedule
 from sortal.train.fit import fit
 
 SIDE, CLASSES, IMAGES = 16, 3, 20
@@ -80,6 +81,9 @@ CHANGES: list[dict[str, Any]] = [
     {"augment": Augment(mixup=0.4, cutmix=1.0, flip=0.5, crop="padded", padding=2)},
     {"head": Head(kind="mlp", hidden=4, dropout=0.5)},
     {"precision": "bf16"},
+    {"sampler": Sampler(name="oversample", power=0.3), "augment": Augment(flip=0.5)},
+    {"sampler": Sampler(name="balanced"), "augment": Augment(mixup=0.4)},
+    {"loss": Loss(name="focal", label_smoothing=0.1, smooth_over="others"), "augment": Augment(cutmix=1.0)},
 ]
 
 
@@ -142,12 +146,55 @@ def test_a_single_image_left_over_joins_the_batch_before_it(samples: Samples) ->
         {"learning_rate": 0.02},
         {"optimizer": Optimizer(layer_decay=0.1)},
         {"optimizer": Optimizer(weight_decay=0.5, decay_all=True)},
+        {"loss": Loss(name="focal")},
+        {"sampler": Sampler(name="oversample")},
+        {"sampler": Sampler(name="balanced")},
     ],
     ids=str,
 )
 def test_every_word_of_a_recipe_changes_the_weights(samples: Samples, change: dict[str, Any]) -> None:
     plain, changed = after(opened(samples), 2), after(opened(samples, **change), 2)
     assert any((plain[name] != changed[name]).any() for name in plain if name.startswith("model/"))
+
+
+@pytest.mark.parametrize(
+    ("base", "change"),
+    [
+        ({"loss": Loss(name="focal")}, {"loss": Loss(name="focal", gamma=3.0)}),
+        ({"loss": Loss(label_smoothing=0.3)}, {"loss": Loss(label_smoothing=0.3, smooth_over="others")}),
+        ({"sampler": Sampler(name="oversample")}, {"sampler": Sampler(name="oversample", power=0.5)}),
+        ({"sampler": Sampler(name="oversample")}, {"sampler": Sampler(name="balanced")}),
+    ],
+    ids=str,
+)
+def test_every_word_within_a_word_changes_the_weights(samples: Samples, base: dict[str, Any], change: dict[str, Any]) -> None:
+    uneven = replace(samples, labels_N=np.where(np.arange(IMAGES) < 11, 0, samples.labels_N))
+    one, other = after(opened(uneven, **base), 2), after(opened(uneven, **change), 2)
+    assert any((one[name] != other[name]).any() for name in one if name.startswith("model/"))
+
+
+@pytest.mark.parametrize("name", ["oversample", "balanced"])
+def test_samplers_and_weights_follow_the_training_rows_alone(samples: Samples, name: str) -> None:
+    train = np.array([0, 3, 6, 9, 12, 15, 1, 4, 2])  # six, two and one of the classes; the other images would even them out
+    divided = samples.with_splits(train=train, val=np.setdiff1d(np.arange(IMAGES), train))
+    session = opened(divided, sampler=Sampler(name=name), batch_size=3)
+    rows = np.concatenate([batch.rows_B for epoch in range(4) for batch in session.batches(epoch)])
+    assert set(rows) == set(train)
+    assert np.bincount(samples.labels_N[rows]).tolist() == [12, 12, 12]
+    logits, targets = torch.zeros(9, CLASSES), torch.from_numpy(samples.labels_N[train])
+    weighted = opened(divided, loss=Loss(class_weights="inverse")).loss
+    each = [float(weighted(logits[:1], targets[number : number + 1])) for number in (0, 6, 8)]
+    assert np.divide(each, each[0]) == pytest.approx([1, 3, 6])
+
+
+def test_an_image_that_comes_twice_in_an_epoch_is_varied_in_two_ways(samples: Samples) -> None:
+    alone = samples.with_splits(train=np.array([0, 3, 6, 9, 12, 15, 1]))
+    session = opened(alone, sampler=Sampler(name="oversample"), batch_size=7, augment=Augment(rotate=30, brightness=0.5))
+    batch = next(session.batches(0))
+    images, _ = session.inputs.training(batch.rows_B, batch.epoch, batch.step, batch.walks_B)
+    same = images[torch.from_numpy(batch.rows_B == 1)].flatten(1)
+    assert len(same) == 3
+    assert (torch.pdist(same) > 0.1).all()
 
 
 def test_what_is_averaged_is_what_is_shipped_and_judged(samples: Samples) -> None:
@@ -225,6 +272,9 @@ def test_features_take_every_view_in_turn_and_the_plain_one(samples: Samples) ->
     seen = np.stack([session.inputs.training(rows, epoch, 0)[0][:, 0].numpy() for epoch in range(views + 1)])
     assert all(sorted(column) == [-1, 0, 1, 2] for column in seen.T)
     assert (session.inputs.plain(rows).numpy() == -1).all()
+    again = np.stack([session.inputs.training(rows, 0, 0, np.full(17, walk))[0][:, 0].numpy() for walk in range(20)])
+    assert (again[0] == seen[0]).all()
+    assert all(len(set(column)) > 1 for column in again.T)  # an image that comes again in an epoch draws another view
 
 
 def test_memory_that_is_used_up_is_the_machines_failure_with_a_cure(samples: Samples, monkeypatch: pytest.MonkeyPatch) -> None:

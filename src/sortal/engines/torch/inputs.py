@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sortal.augment import draws
+from sortal.augment.order import varied_keys
 from sortal.data.samples import Features, Samples
 from sortal.engines.torch.augment import augment, mix
 from sortal.engines.torch.network import images_to_tensor
@@ -19,11 +20,22 @@ from sortal.recipe import Recipe
 class Inputs(Protocol):
     """Tensors for rows."""
 
-    def training(self, rows_B: NDArray[np.int64], epoch: int, step: int) -> tuple[Tensor, Tensor]:
-        """Varied inputs and their targets: class indices (B,), or shares of classes (B, K) where images were mixed."""
+    def training(
+        self, rows_B: NDArray[np.int64], epoch: int, step: int, walks_B: NDArray[np.int64] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Varied inputs and their targets: class indices (B,), or shares of classes (B, K) where images were mixed.
+
+        `walks_B` is `Batch.walks_B`: an image that comes twice in an epoch is varied in two ways.
+        """
 
     def plain(self, rows_B: NDArray[np.int64]) -> Tensor:
         """Inputs as in evaluation."""
+
+
+def draw_keys(samples: Samples, rows_B: NDArray[np.int64], walks_B: NDArray[np.int64] | None) -> NDArray[np.uint64]:
+    """What the draws of these showings are keyed by: the images' own keys, told apart where an image comes again."""
+    keys_B = samples.keys_N[rows_B]
+    return keys_B if walks_B is None else varied_keys(keys_B, walks_B)
 
 
 @dataclass(frozen=True)
@@ -35,9 +47,11 @@ class PixelInputs:
     preprocess: Preprocess
     device: torch.device
 
-    def training(self, rows_B: NDArray[np.int64], epoch: int, step: int) -> tuple[Tensor, Tensor]:
+    def training(
+        self, rows_B: NDArray[np.int64], epoch: int, step: int, walks_B: NDArray[np.int64] | None = None
+    ) -> tuple[Tensor, Tensor]:
         spec, seed = self.recipe.augment, self.recipe.seed
-        keys_B = self.samples.keys_N[rows_B]
+        keys_B = draw_keys(self.samples, rows_B, walks_B)
         pixels = torch.from_numpy(self.samples.pixels.read(rows_B)).to(self.device)
         images = augment(
             pixels,
@@ -72,9 +86,11 @@ class FeatureInputs:
     recipe: Recipe
     device: torch.device
 
-    def training(self, rows_B: NDArray[np.int64], epoch: int, step: int) -> tuple[Tensor, Tensor]:
+    def training(
+        self, rows_B: NDArray[np.int64], epoch: int, step: int, walks_B: NDArray[np.int64] | None = None
+    ) -> tuple[Tensor, Tensor]:
         views = self.features.views_MVD.shape[1]
-        keys_B = self.samples.keys_N[rows_B]
+        keys_B = draw_keys(self.samples, rows_B, walks_B)
         # The plain view is one of them: leaving it out cost half a point on classes of CIFAR-10 (96 to 300 images).
         choices = views + 1
         shift_B = (draws.uniform(self.recipe.seed, epoch // choices, keys_B, "view") * choices).astype(np.int64)

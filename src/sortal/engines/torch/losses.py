@@ -12,26 +12,59 @@ from sortal.recipe import Loss
 
 BETA = 0.999  # of the effective number: beyond some 1,000 images of a class more of them hardly count (Cui et al. 2019)
 
+Criterion = Callable[[Tensor, Tensor], Tensor]
+"""From float32 logits (B, K) and targets, class indices (B,) or shares (B, K), to the mean over the batch."""
 
-def make_loss(
-    spec: Loss, labels_M: NDArray[np.int64], classes: int, device: torch.device
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """The recipe's loss: of float32 logits (B, K) and of class indices (B,) or shares (B, K), the mean over the batch.
+
+def make_loss(spec: Loss, labels_M: NDArray[np.int64], classes: int, device: torch.device) -> Criterion:
+    """The recipe's loss for so many classes.
 
     `labels_M` are the labels of the training images, from which the weights of the classes follow.
     """
-    if spec.class_weights == "none":
-        return lambda logits, targets: functional.cross_entropy(logits, targets, label_smoothing=spec.label_smoothing)
-    weights = torch.from_numpy(class_weights(spec.class_weights, labels_M, classes)).to(device)
+    weights_K = None
+    if spec.class_weights != "none":
+        weights_K = torch.from_numpy(class_weights(spec.class_weights, labels_M, classes)).to(device)
+    return LOSSES[spec.name](spec, classes, weights_K)
 
-    def weighted(logits: Tensor, targets: Tensor) -> Tensor:
+
+def cross_entropy(spec: Loss, classes: int, weights_K: Tensor | None) -> Criterion:
+    """The mean of -sum_k w_k t_k log p_k over smoothed targets t."""
+    smoothing = smoothing_over_all(spec, classes)
+
+    def loss(logits_BK: Tensor, targets: Tensor) -> Tensor:
         # torch's own weighted mean divides by the weights that happen to be in the batch; ours average 1 over an epoch instead.
-        losses = functional.cross_entropy(
-            logits, targets, weight=weights, label_smoothing=spec.label_smoothing, reduction="none"
-        )
-        return losses.mean()
+        losses_B = functional.cross_entropy(logits_BK, targets, weight=weights_K, label_smoothing=smoothing, reduction="none")
+        return losses_B.mean()
 
-    return weighted
+    return loss
+
+
+def focal(spec: Loss, classes: int, weights_K: Tensor | None) -> Criterion:
+    """The mean of -sum_k w_k t_k (1 - p_k)^gamma log p_k: Lin et al. (2017), "Focal loss for dense object detection", eq. 4.
+
+    Theirs is of one sigmoid a class; with two classes it is this one. Weights of classes are their alpha.
+    """
+    smoothing = smoothing_over_all(spec, classes)
+
+    def loss(logits_BK: Tensor, targets: Tensor) -> Tensor:
+        shares_BK = targets if targets.ndim == 2 else functional.one_hot(targets, classes).to(logits_BK.dtype)
+        shares_BK = shares_BK * (1 - smoothing) + smoothing / classes
+        logs_BK = functional.log_softmax(logits_BK, dim=1)
+        # Where p rounds to 1, a gamma below 1 has an infinite slope: held just above 0, it has none.
+        doubts_BK = (1 - logs_BK.exp()).clamp_min(torch.finfo(logs_BK.dtype).tiny) ** spec.gamma
+        terms_BK = shares_BK * doubts_BK * logs_BK
+        return -(terms_BK if weights_K is None else terms_BK * weights_K).sum(dim=1).mean()
+
+    return loss
+
+
+LOSSES: dict[str, Callable[[Loss, int, Tensor | None], Criterion]] = {"cross_entropy": cross_entropy, "focal": focal}
+"""From a loss's word to what makes it of (spec, K, weights of shape (K,) or None)."""
+
+
+def smoothing_over_all(spec: Loss, classes: int) -> float:
+    """The share that is spread over all classes, whichever the recipe's share is spread over; see `Loss.smooth_over`."""
+    return spec.label_smoothing * (classes / (classes - 1) if spec.smooth_over == "others" else 1)
 
 
 def class_weights(kind: str, labels_M: NDArray[np.int64], classes: int) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sortal.augment import draws
+from sortal.augment.order import bounds, epoch_order
 from sortal.data.samples import Samples
 from sortal.engines.protocol import Batch
 from sortal.engines.torch.device import failures_explained
@@ -47,22 +48,17 @@ class TorchSession:
 
     @property
     def steps(self) -> int:
-        return len(self._bounds())
-
-    def _bounds(self) -> list[tuple[int, int]]:
-        """Where batches begin and end in an epoch's order; a single image left over joins the batch before it (batch norm)."""
-        total, size = len(self.rows_N), self.recipe.batch_size
-        starts = list(range(0, total, size))
-        if len(starts) > 1 and total - starts[-1] == 1:
-            starts.pop()
-        return list(zip(starts, [*starts[1:], total], strict=True))
+        return len(bounds(len(self.rows_N), self.recipe.batch_size))
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        order_N = self.rows_N[draws.permutation(self.recipe.seed, epoch, len(self.rows_N), "order")]
-        bounds = self._bounds()
-        for number in range(start, len(bounds)):
-            low, high = bounds[number]
-            yield Batch(order_N[low:high], epoch, epoch * len(bounds) + number)
+        recipe = self.recipe
+        labels_N = self.samples.labels_N[self.rows_N]
+        order = epoch_order(recipe.sampler, labels_N, batch_size=recipe.batch_size, seed=recipe.seed, epoch=epoch)
+        rows_N = self.rows_N[order.places_M]
+        limits = bounds(len(rows_N), recipe.batch_size)
+        for number in range(start, len(limits)):
+            low, high = limits[number]
+            yield Batch(rows_N[low:high], epoch, epoch * len(limits) + number, order.walks_M[low:high])
 
     def train_step(self, batch: Batch, rate: float, progress: float) -> Tensor:
         with failures_explained():
@@ -72,7 +68,7 @@ class TorchSession:
         recipe = self.recipe
         # Dropout draws from torch's own generator: seeded from the position, it does not depend on what ran before.
         self._reseed(draws.step_seed(recipe.seed, batch.step))
-        inputs, targets = self.inputs.training(batch.rows_B, batch.epoch, batch.step)
+        inputs, targets = self.inputs.training(batch.rows_B, batch.epoch, batch.step, batch.walks_B)
         self.model.train()
         head_only = recipe.strategy == "staged" and progress < recipe.schedule.head_only
         with self.autocast():
