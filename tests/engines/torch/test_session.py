@@ -80,6 +80,12 @@ CHANGES: list[dict[str, Any]] = [
     {"augment": Augment(mixup=0.4, cutmix=1.0, flip=0.5, crop="padded", padding=2)},
     {"head": Head(kind="mlp", hidden=4, dropout=0.5)},
     {"precision": "bf16"},
+    {"precision": "fp16"},
+    {"optimizer": Optimizer(name="adam", weight_decay=0.1)},
+    {"optimizer": Optimizer(name="rmsprop")},
+    {"optimizer": Optimizer(name="rmsprop", momentum=0)},
+    {"optimizer": Optimizer(accumulate=2), "batch_size": 4},
+    {"micro_batch": 3},
 ]
 
 
@@ -138,6 +144,10 @@ def test_a_single_image_left_over_joins_the_batch_before_it(samples: Samples) ->
         {"augment": Augment(erase=1.0)},
         {"head": Head(dropout=0.9)},
         {"precision": "bf16"},
+        {"precision": "fp16"},
+        {"optimizer": Optimizer(name="adam")},
+        {"optimizer": Optimizer(name="rmsprop")},
+        {"optimizer": Optimizer(accumulate=2)},
         {"seed": 1},
         {"learning_rate": 0.02},
         {"optimizer": Optimizer(layer_decay=0.1)},
