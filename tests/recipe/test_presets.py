@@ -65,6 +65,13 @@ def test_the_rate_of_article_004_rises_from_a_hundredth_and_ends_at_a_millionth(
     assert recipe.schedule.floor * recipe.learning_rate == pytest.approx(1e-6)
 
 
+def test_the_rate_of_tutorial_001_halves_on_a_plateau_down_to_a_ten_millionth():
+    recipe = presets.named("seed001_keras_cnn")
+    schedule = recipe.schedule
+    assert (schedule.name, schedule.monitor, schedule.factor, schedule.patience) == ("plateau", "log_loss", 0.5, 3)
+    assert schedule.floor * recipe.learning_rate == pytest.approx(1e-7)
+
+
 def test_the_two_steps_of_tutorial_001_are_ten_epochs_each_and_a_hundredth_of_the_rate():
     recipe = presets.named("seed001_transfer")
     assert recipe.schedule.head_only * recipe.epochs == 10

@@ -206,8 +206,20 @@ def test_with_the_head_alone_the_body_stays_as_it_was(samples: Samples) -> None:
     assert moved(held, thawed, "body")
 
 
-def test_training_lowers_the_loss_and_the_graph_agrees_with_the_model(samples: Samples) -> None:
-    recipe = SCRATCH.model_copy(update={"epochs": 12})
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"precision": "fp16"},
+        {"precision": "bf16"},
+        {"optimizer": Optimizer(name="adam")},
+        {"optimizer": Optimizer(name="rmsprop"), "learning_rate": 1e-3},
+        {"optimizer": Optimizer(accumulate=2), "batch_size": 4},
+    ],
+    ids=str,
+)
+def test_training_lowers_the_loss_and_the_graph_agrees_with_the_model(samples: Samples, change: dict[str, Any]) -> None:
+    recipe = SCRATCH.model_copy(update={"epochs": 12} | change)
     fitted = fit(ENGINE.open(recipe, GEOMETRY, samples), recipe)
     assert fitted.history[-1]["loss"] < 0.5 * fitted.history[0]["loss"]
     assembled = ENGINE.assemble(recipe, GEOMETRY, CLASSES, fitted.weights)
@@ -260,3 +272,15 @@ def test_a_kernel_that_cannot_repeat_itself_names_the_way_out(samples: Samples, 
     with pytest.raises(NotSupported, match="adaptive_max_pool2d") as caught:
         session.train_step(next(session.batches(0)), 1.0, 0.0)
     assert "deterministic = false" in caught.value.hint
+
+
+def test_a_part_that_has_no_half_precision_here_names_the_way_out(samples: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = opened(samples, precision="fp16")
+
+    def whole_only(*_: object) -> None:
+        raise RuntimeError("\"some_kernel\" not implemented for 'Half'")
+
+    monkeypatch.setattr(session.model, "forward", whole_only)
+    with pytest.raises(NotSupported, match="some_kernel") as caught:
+        session.train_step(next(session.batches(0)), 1.0, 0.0)
+    assert "bf16" in caught.value.hint

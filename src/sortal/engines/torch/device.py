@@ -9,7 +9,7 @@ import torch
 from sortal.errors import MachineFailed, NotSupported
 
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
-"""What torch says, in a plain RuntimeError, where the processor's memory is used up, or a library on the accelerator got none."""
+"""What torch says in a plain RuntimeError where the processor's memory is used up, or a library on an accelerator got none."""
 
 
 def accelerator() -> str:
