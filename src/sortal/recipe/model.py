@@ -128,8 +128,8 @@ class Schedule(Group):
     name: Literal["constant", "cosine", "linear", "step", "multi_step", "one_cycle", "plateau"] = "cosine"
     """From 1 to `floor`, after the warm-up: 'cosine' along half a cosine (Loshchilov and Hutter 2017), 'linear' along a line;
     'step' falls by `factor` after each share `every`, 'multi_step' at the `milestones`; 'one_cycle' rises and falls along
-    half cosines (Smith and Topin 2018); 'plateau' falls by `factor` whenever the validation split gets no better for
-    `patience` epochs; 'constant' stays at 1."""
+    half cosines (Smith and Topin 2018; momentum stays as it is); 'plateau' falls by `factor` whenever the validation split
+    gets no better for `patience` epochs; 'constant' stays at 1."""
     warmup: float = Field(default=0.0, ge=0, lt=1)
     """Share of the training in which the rate rises from `start` to 1."""
     start: Share = 0.01

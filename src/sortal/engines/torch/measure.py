@@ -60,9 +60,10 @@ def _seconds_a_step(model: nn.Module, precision: str, layout: str, shape: tuple[
         x = x.contiguous(memory_format=torch.channels_last)
 
     def step() -> None:
-        with autocast(precision, device):
-            loss = functional.cross_entropy(model(x).float(), labels)
-        loss.backward()  # type: ignore[no-untyped-call]
+        with devices.failures_explained():
+            with autocast(precision, device):
+                loss = functional.cross_entropy(model(x).float(), labels)
+            loss.backward()  # type: ignore[no-untyped-call]
         model.zero_grad(set_to_none=True)
         devices.wait(device)
 
