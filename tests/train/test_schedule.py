@@ -128,7 +128,10 @@ def test_the_lowest_rate_of_falling_steps_is_the_floor() -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"name": "cosine", "factor": 0.5}, "factor is for step and multi_step and plateau"),
+        (
+            {"name": "cosine", "factor": 0.5},
+            "factor is for step and multi_step and plateau, got name = 'cosine': leave it at 0.1",
+        ),
         ({"name": "linear", "restarts": 2}, "restarts is for cosine"),
         ({"name": "step", "milestones": [0.2]}, "milestones is for multi_step"),
         ({"name": "step", "patience": 5}, "patience is for plateau"),

@@ -106,7 +106,9 @@ class Optimizer(Group):
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov looks ahead along the momentum, which is 0: set momentum, or nesterov = false")
         if self.name in ("adam", "adamw") and self.momentum != MOMENTUM:
-            raise ValueError(f"momentum is for sgd and rmsprop, {self.name} has its own: leave it out, got {self.momentum:g}")
+            raise ValueError(
+                f"momentum is for sgd and rmsprop, {self.name} has its own: leave it at 0.9, got {self.momentum:g}"
+            )
         return self
 
 
@@ -157,13 +159,14 @@ class Schedule(Group):
 
     @model_validator(mode="after")
     def _belongs(self) -> "Schedule":
+        defaults = {key: type(self).model_fields[key].default for key in OF_SCHEDULES}
         problems = [
-            f"{key} is for {' and '.join(names)}, got name = {self.name!r}: leave it out"
+            f"{key} is for {' and '.join(names)}, got name = {self.name!r}: leave it at {defaults[key]!r}"
             for key, names in OF_SCHEDULES.items()
-            if self.name not in names and getattr(self, key) != type(self).model_fields[key].default
+            if self.name not in names and getattr(self, key) != defaults[key]
         ]
         if self.name == "constant" and self.floor:
-            problems.append(f"floor is where a rate falls to, and a constant one does not: leave it out, got {self.floor:g}")
+            problems.append(f"floor is where a rate falls to, and a constant one does not: leave it at 0, got {self.floor:g}")
         if self.name == "one_cycle" and not self.warmup:
             problems.append("one_cycle rises before it falls: set warmup, to 0.3 for instance")
         if list(self.milestones) != sorted(set(self.milestones)) or not self.milestones:
@@ -172,7 +175,7 @@ class Schedule(Group):
         if first and self.warmup > first[0]:
             problems.append(f"the rate would fall at {first[0]:g} while it still rises: set warmup to at most that")
         if self.stretch != 1 and not self.restarts:
-            problems.append(f"stretch is for falls that begin anew: set restarts, or leave it out, got {self.stretch:g}")
+            problems.append(f"stretch is for falls that begin anew: set restarts, or leave it at 1, got {self.stretch:g}")
         if problems:
             raise ValueError("; ".join(problems))
         return self

@@ -212,6 +212,19 @@ def test_where_not_even_the_smallest_part_fits_the_machine_has_failed(samples: S
     assert tried == ([8, 4, 2] if change else [8, 4, 2, 1])
 
 
+def test_a_step_that_runs_out_of_memory_half_way_through_its_update_is_not_tried_again(samples: Samples) -> None:
+    session = opened(samples)
+
+    def step(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    session.optimizer.step = step  # type: ignore[method-assign]
+    with pytest.raises(MachineFailed, match="out of memory") as caught:
+        fit(session, SCRATCH)
+    assert not isinstance(caught.value, OutOfMemory)
+    assert session.micro_batch == 0
+
+
 def test_predictions_that_run_out_of_memory_are_made_in_smaller_parts(samples: Samples) -> None:
     whole = opened(samples).predict("val")
     session = opened(samples)
