@@ -13,6 +13,7 @@ SortalError                     exit code
 ├── ParityError (ArithmeticError)   1       an export that does not agree with its model
 ├── Diverged (ArithmeticError)      1       a training whose loss is no number any more
 └── MachineFailed (OSError)         3       disk full, device lost, out of memory; what was finished is kept
+    └── OutOfMemory                 3       with everything as it was before: less at once may still do
 """
 
 from collections.abc import Iterable, Sequence
@@ -99,3 +100,7 @@ class MachineFailed(SortalError, OSError):
     """The machine failed: disk full, device lost, out of memory. What was finished is kept."""
 
     exit_code = 3
+
+
+class OutOfMemory(MachineFailed):
+    """Memory ran out in the middle of something that left nothing behind: it can be tried again with less at once."""

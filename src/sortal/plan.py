@@ -227,13 +227,14 @@ def _mirrored(values: dict[str, Any], found: Facts) -> tuple[dict[str, Any], lis
 def _balanced(values: dict[str, Any], found: Facts, settled: Collection[str]) -> tuple[dict[str, Any], list[Decision]]:
     """Whether images of rare classes come more often.
 
-    Frozen: two triples of CIFAR-10's classes with 300, 100 and 25 training images, cross-validated, gave macro F1 and accuracy
-    of 0.688 and 0.831 as they come, 0.721 and 0.815 with effective weights, 0.716 and 0.812 with all classes equally often,
-    0.743 and 0.844 with the square root. From scratch: three epochs on Fashion-MNIST with class i cut to 5,000 / (i + 1) images,
-    judged by other training images, gave macro F1 of 0.871 as they come, 0.870 with focal loss, 0.879 with effective weights,
-    0.885 with inverse ones, 0.894 with the square root, 0.896 with all equally often and 0.902 with balanced batches; ten
-    epochs on a quarter of that, in which the rarest come 29 times each, 0.865 as they come and 0.887 with balanced batches.
-    Each of these was trained once. Staged training, not measured, gets the milder way.
+    Frozen: two triples of CIFAR-10's classes with 300, 100 and 25 training images, cross-validated, gave macro F1 and
+    accuracy of 0.688 and 0.831 as they come, 0.721 and 0.815 with effective weights, 0.716 and 0.812 with all classes
+    equally often, 0.743 and 0.844 with the square root. From scratch: three epochs on Fashion-MNIST with class i cut to
+    5,000 / (i + 1) images, judged by other training images, gave macro F1 of 0.871 as they come, 0.870 with focal loss,
+    0.879 with effective weights, 0.885 with inverse ones, 0.894 with the square root, 0.896 with all equally often and
+    0.902 with balanced batches; ten epochs on a quarter of that, in which the rarest come 29 times each, 0.865 as they
+    come and 0.887 with balanced batches. Each of these was trained once. Staged training, not measured, gets the milder
+    way.
     """
     ratio = found.largest_class / found.smallest_class
     if ratio < IMBALANCED or set(BALANCE) & set(settled):

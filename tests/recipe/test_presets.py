@@ -43,9 +43,9 @@ def test_an_unknown_preset_is_answered_with_the_nearest():
         ("seed000_simple_cnn", ("simple_cnn", 100, 64, 0.1, "sgd", 5e-4)),
         ("seed000_lenet5", ("lenet5", 100, 64, 0.1, "sgd", 5e-4)),
         ("seed000_resnet_cifar", ("resnet_cifar", 100, 64, 0.1, "sgd", 5e-4)),
-        ("seed001_keras_cnn", ("keras_cnn", 100, 32, 1e-3, "adamw", 0.0)),
+        ("seed001_keras_cnn", ("keras_cnn", 100, 32, 1e-3, "adam", 0.0)),
         ("seed002_cifar10", ("cifar10_cnn", 100, 128, 0.1, "sgd", 5e-4)),
-        ("seed003_full", ("resnet50.tv_in1k", 50, 32, 1e-4, "adamw", 1e-3)),
+        ("seed003_full", ("resnet50.tv_in1k", 50, 32, 1e-4, "adam", 1e-3)),
         ("seed004_resnet18", ("resnet18", 100, 128, 1e-3, "adamw", 0.05)),
         ("seed004_keras", ("resnet_333", 100, 128, 1e-3, "adamw", 0.05)),
     ],
@@ -63,6 +63,13 @@ def test_the_rate_of_article_004_rises_from_a_hundredth_and_ends_at_a_millionth(
     assert recipe.schedule.warmup * recipe.epochs == 5
     assert recipe.schedule.start * recipe.learning_rate == pytest.approx(1e-5)
     assert recipe.schedule.floor * recipe.learning_rate == pytest.approx(1e-6)
+
+
+def test_the_rate_of_tutorial_001_halves_on_a_plateau_down_to_a_ten_millionth():
+    recipe = presets.named("seed001_keras_cnn")
+    schedule = recipe.schedule
+    assert (schedule.name, schedule.monitor, schedule.factor, schedule.patience) == ("plateau", "log_loss", 0.5, 3)
+    assert schedule.floor * recipe.learning_rate == pytest.approx(1e-7)
 
 
 def test_the_two_steps_of_tutorial_001_are_ten_epochs_each_and_a_hundredth_of_the_rate():

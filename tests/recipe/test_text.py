@@ -47,8 +47,8 @@ def test_a_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
 
 
 def test_settings_are_toml_values_and_bare_words_are_strings() -> None:
-    recipe = override(Recipe(), ["epochs=5", "model=resnet18", "augment.scale=[0.5, 1.0]", "optimizer.nesterov=true"])
-    assert (recipe.epochs, recipe.model, recipe.augment.scale, recipe.optimizer.nesterov) == (5, "resnet18", (0.5, 1.0), True)
+    recipe = override(Recipe(), ["epochs=5", "model=resnet18", "augment.scale=[0.5, 1.0]", "optimizer.decay_all=true"])
+    assert (recipe.epochs, recipe.model, recipe.augment.scale, recipe.optimizer.decay_all) == (5, "resnet18", (0.5, 1.0), True)
 
 
 def test_a_setting_without_a_value_is_a_mistake() -> None:

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from sortal import recipe as recipes
 from sortal.bundle import Bundle
+from sortal.engines.torch.session import TorchSession
 from sortal.errors import (
     BundleError,
     DataError,
@@ -21,10 +23,11 @@ from sortal.errors import (
     UnknownName,
     WeightsError,
 )
-from sortal.events import Decision, Event, Progress
+from sortal.events import Decision, EpochDone, Event, Note, Progress
 from sortal.manifest import Manifest
 from sortal.predictions import Predictions
 from sortal.recipe import Average, Head, Optimizer, Recipe, Schedule, Split
+from sortal.train import checkpoint
 from sortal.workflows import evaluate, load, predict, report, train, training
 from sortal.workflows.finishing import compare
 
@@ -310,6 +313,61 @@ def test_a_training_that_diverges_says_so_and_leaves_no_bundle(coloured: Make, t
     assert not (tmp_path / "run" / "bundle").exists()
 
 
+def cramped(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    """Have networks run out of memory above so many images."""
+    real = TorchSession._loss
+
+    def loss(self: TorchSession, inputs: Any, *rest: Any) -> Any:
+        if len(inputs) > room:
+            raise torch.OutOfMemoryError
+        return real(self, inputs, *rest)
+
+    monkeypatch.setattr(TorchSession, "_loss", loss)
+
+
+def test_what_was_found_where_memory_ran_out_is_written_into_the_run_and_repeated_by_a_resume(
+    coloured: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, events = coloured(), list[Event]()
+    with monkeypatch.context() as tight:
+        cramped(tight, 4)
+        whole = train(data, recipe=SCRATCH, out=tmp_path / "whole", observe=events.append)
+        assert any(isinstance(event, Note) and "4 images go through at once, not 8" in event.text for event in events)
+        assert whole.to_json()["recipe"]["micro_batch"] == recipes.read(whole.run.recipe).micro_batch == 4
+        steps = iter(range(100))
+        real = TorchSession.train_step
+
+        def killed(self: TorchSession, *place: Any) -> Any:
+            if next(steps) == 5:
+                raise KeyboardInterrupt
+            return real(self, *place)
+
+        tight.setattr(TorchSession, "train_step", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(data, recipe=SCRATCH, out=tmp_path / "run")
+        written = recipes.read(tmp_path / "run" / "recipe.toml")
+        assert written.micro_batch == 4
+        # As if the kill had come between the checkpoint and the recipe: the checkpoint knows.
+        recipes.write(written.model_copy(update={"micro_batch": 0}), tmp_path / "run" / "recipe.toml")
+    cramped(monkeypatch, 4)  # nothing runs out any more, where the resume remembers
+    events.clear()
+    resumed = train(out=tmp_path / "run", resume=True, observe=events.append)
+    assert not any(isinstance(event, Note) for event in events)
+    weights = [(run.bundle / "weights.safetensors").read_bytes() for run in (whole.run, resumed.run)]
+    assert weights[0] == weights[1]
+    assert resumed.to_json()["recipe"]["micro_batch"] == recipes.read(resumed.run.recipe).micro_batch == 4
+
+
+def test_the_best_epoch_may_be_chosen_by_macro_f1(coloured: Make, tmp_path: Path) -> None:
+    events: list[Event] = []
+    settings = ["best.monitor=macro_f1", "stop.monitor=accuracy", "stop.patience=3", "schedule.name=plateau", "split.test=0"]
+    run = train(coloured(), recipe=SCRATCH, settings=settings, out=tmp_path / "run", observe=events.append).run
+    scores = [event.scores["macro_f1"] for event in events if isinstance(event, EpochDone)]
+    _, _, loop = checkpoint.read(run.checkpoint)
+    assert loop["best_epoch"] == 1 + int(np.argmax(scores))
+    assert "when the learning rate falls" in json.loads(run.report_json.read_text())["headline"]["basis"]
+
+
 def test_a_folder_with_another_run_is_not_touched(coloured: Make, tmp_path: Path) -> None:
     data = coloured()
     train(data, recipe=SCRATCH, out=tmp_path / "run")
@@ -343,6 +401,16 @@ def test_a_folder_with_other_files_is_not_touched(coloured: Make, tmp_path: Path
             RecipeError,
             "momentum",
         ),
+        ({"recipe": SCRATCH, "settings": ["schedule.name=plateau", "split.val=0"]}, DataError, "schedule 'plateau' look at a"),
+        ({"recipe": FROZEN, "settings": ["schedule.name=plateau"]}, RecipeError, "which no fold has"),
+        ({"recipe": SCRATCH, "settings": ["micro_batch=9"]}, RecipeError, r"at most batch_size \(8\), got 9"),
+        (
+            {"recipe": SCRATCH, "settings": ["optimizer.nesterov=true"]},
+            RecipeError,
+            "nesterov is a way of sgd, got name = 'adamw'",
+        ),
+        ({"recipe": SCRATCH, "settings": ["optimizer.momentum=0.5"]}, RecipeError, "momentum is for sgd and rmsprop"),
+        ({"recipe": FROZEN, "settings": ["precision=fp16"]}, RecipeError, "trains its head in float32"),
         ({"recipe": SCRATCH, "settings": ["runtime=onnx"]}, RecipeError, "no frozen part"),
         ({"recipe": FROZEN, "settings": ["precision=bf16", "layout=channels_last"]}, RecipeError, "trains its head in float32"),
         ({"recipe": SCRATCH, "settings": [f"weights_sha256={'0' * 64}"]}, RecipeError, "no file of weights"),

@@ -31,9 +31,13 @@ class Order:
 
 
 def bounds(total: int, batch_size: int) -> list[tuple[int, int]]:
-    """Where batches begin and end in an epoch's order; a single image left over joins the batch before it (batch norm)."""
+    """Where batches begin and end in an epoch's order; a single image left over joins the batch before it (batch norm).
+
+    >>> bounds(17, 8)
+    [(0, 8), (8, 17)]
+    """
     starts = list(range(0, total, batch_size))
-    if len(starts) > 1 and total - starts[-1] == 1:
+    if batch_size > 1 and len(starts) > 1 and total - starts[-1] == 1:
         starts.pop()
     return list(zip(starts, [*starts[1:], total], strict=True))
 

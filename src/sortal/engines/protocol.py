@@ -32,22 +32,30 @@ class Session(Protocol):
 
     @property
     def steps(self) -> int:
-        """Batches an epoch."""
+        """Optimiser steps an epoch."""
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch from the `start`-th on; the same whatever ran before."""
+        """What goes into each step of one epoch, from the `start`-th on; the same whatever ran before."""
 
     def train_step(self, batch: Batch, rate: float, progress: float) -> SupportsFloat:
         """One optimiser step; `rate` multiplies the learning rate, `progress` is the share of the training done before it.
 
-        The mean loss may stay on the device until it is converted to a float.
+        The mean loss may stay on the device until it is converted to a float. Raises `OutOfMemory` with everything as it was
+        before the step.
         """
+
+    @property
+    def micro_batch(self) -> int:
+        """Images that go through the network at once in training; 0 is the whole batch."""
+
+    def halve(self) -> bool:
+        """Let half as many go through at once from now on, with the same gradients in sum; False where there is no half."""
 
     def predict(self, split: str) -> NDArray[np.float32]:
         """Logits of the rows of a split, shape (N, K), from the weights that would be shipped (averaged, if they are)."""
 
     def state(self) -> Arrays:
-        """Weights, optimiser, averages: copies of all that a resume needs."""
+        """Weights, optimiser, averages, `micro_batch`: copies of all that a resume needs."""
 
     def restore(self, state: Arrays) -> None:
         """Continue from a `state`."""

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+Monitor = Literal["accuracy", "log_loss", "macro_f1"]
+MOMENTUM = 0.9
 
 
 class Group(BaseModel):
@@ -78,10 +80,12 @@ class Augment(Group):
 class Optimizer(Group):
     """How weights move."""
 
-    name: Literal["sgd", "adamw"] = "adamw"
-    """'sgd' is stochastic gradient descent with momentum; 'adamw' is Adam with decoupled decay."""
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    """For sgd."""
+    name: Literal["sgd", "adam", "adamw", "rmsprop"] = "adamw"
+    """'sgd' is stochastic gradient descent with momentum; 'adam' adds the decay to the gradients, so that it is scaled as they
+    are (Kingma and Ba 2015); 'adamw' is Adam with decoupled decay (Loshchilov and Hutter 2019); 'rmsprop' divides by the
+    root of a running mean of squares, with momentum after it."""
+    momentum: float = Field(default=MOMENTUM, ge=0, lt=1)
+    """For sgd and rmsprop."""
     nesterov: bool = False
     """For sgd with momentum: look ahead by one step."""
     weight_decay: NotNegative = 1e-4
@@ -92,28 +96,89 @@ class Optimizer(Group):
     """Largest norm of all gradients together; 0 is off."""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     """Each stage's learning rate is this times that of the stage after it; 1 is off."""
+    accumulate: int = Field(default=1, ge=1, le=4096)
+    """Batches whose gradients make one step, as one batch so many times as large would; 1 is a step for each batch."""
 
     @model_validator(mode="after")
     def _look_ahead(self) -> "Optimizer":
+        if self.nesterov and self.name != "sgd":
+            raise ValueError(f"nesterov is a way of sgd, got name = {self.name!r}: set name = 'sgd', or nesterov = false")
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov looks ahead along the momentum, which is 0: set momentum, or nesterov = false")
+        if self.name in ("adam", "adamw") and self.momentum != MOMENTUM:
+            raise ValueError(
+                f"momentum is for sgd and rmsprop, {self.name} has its own: leave it at 0.9, got {self.momentum:g}"
+            )
         return self
+
+
+OF_SCHEDULES = {
+    "restarts": ("cosine",),
+    "stretch": ("cosine",),
+    "factor": ("step", "multi_step", "plateau"),
+    "every": ("step",),
+    "milestones": ("multi_step",),
+    "monitor": ("plateau",),
+    "patience": ("plateau",),
+}
+"""Words that only some schedules look at."""
 
 
 class Schedule(Group):
     """How the learning rate goes, as a multiplier over the whole training."""
 
-    name: Literal["constant", "cosine", "linear"] = "cosine"
+    name: Literal["constant", "cosine", "linear", "step", "multi_step", "one_cycle", "plateau"] = "cosine"
+    """From 1 to `floor`, after the warm-up: 'cosine' along half a cosine (Loshchilov and Hutter 2017), 'linear' along a line;
+    'step' falls by `factor` after each share `every`, 'multi_step' at the `milestones`; 'one_cycle' rises and falls along
+    half cosines (Smith and Topin 2018; momentum stays as it is); 'plateau' falls by `factor` whenever the validation split
+    gets no better for `patience` epochs; 'constant' stays at 1."""
     warmup: float = Field(default=0.0, ge=0, lt=1)
     """Share of the training in which the rate rises from `start` to 1."""
     start: Share = 0.01
     """Multiplier at the first step of the warm-up."""
     floor: Share = 0.0
-    """Multiplier at the end."""
+    """Multiplier at the end; the lowest for step, multi_step and plateau."""
+    restarts: int = Field(default=0, ge=0, le=100)
+    """For cosine: how often the rate jumps back to 1 and falls anew."""
+    stretch: float = Field(default=1.0, ge=1, le=10)
+    """For cosine with restarts: each fall lasts so many times as long as the one before."""
+    factor: float = Field(default=0.1, gt=0, lt=1)
+    """For step, multi_step and plateau: what each fall multiplies the rate with."""
+    every: float = Field(default=0.3, gt=0, lt=1)
+    """For step: share of the training after which the rate falls, again and again; 30 epochs of 100 are 0.3."""
+    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.5, 0.75)
+    """For multi_step: shares of the training, rising, at which the rate falls."""
+    monitor: Monitor = "log_loss"
+    """For plateau: the score on the validation split."""
+    patience: int = Field(default=3, ge=1)
+    """For plateau: after so many epochs without a better score the rate falls, and the count begins anew."""
     head_only: float = Field(default=0.2, ge=0, le=1)
     """Strategy 'staged': share of the training in which only the head learns, before the rest is thawed."""
     thawed_rate: Positive = 0.01
     """Strategy 'staged': learning rate of the thawed part, as a multiple of the head's."""
+
+    @model_validator(mode="after")
+    def _belongs(self) -> "Schedule":
+        defaults = {key: type(self).model_fields[key].default for key in OF_SCHEDULES}
+        problems = [
+            f"{key} is for {' and '.join(names)}, got name = {self.name!r}: leave it at {defaults[key]!r}"
+            for key, names in OF_SCHEDULES.items()
+            if self.name not in names and getattr(self, key) != defaults[key]
+        ]
+        if self.name == "constant" and self.floor:
+            problems.append(f"floor is where a rate falls to, and a constant one does not: leave it at 0, got {self.floor:g}")
+        if self.name == "one_cycle" and not self.warmup:
+            problems.append("one_cycle rises before it falls: set warmup, to 0.3 for instance")
+        if list(self.milestones) != sorted(set(self.milestones)) or not self.milestones:
+            problems.append(f"milestones must rise, such as [0.5, 0.75], got {list(self.milestones)}")
+        first = {"step": (self.every,), "multi_step": self.milestones}.get(self.name)
+        if first and self.warmup > first[0]:
+            problems.append(f"the rate would fall at {first[0]:g} while it still rises: set warmup to at most that")
+        if self.stretch != 1 and not self.restarts:
+            problems.append(f"stretch is for falls that begin anew: set restarts, or leave it at 1, got {self.stretch:g}")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
 
 
 class Loss(Group):
@@ -176,7 +241,8 @@ class Average(Group):
 class Stop(Group):
     """When to stop before the last epoch."""
 
-    monitor: Literal["accuracy", "log_loss"] = "log_loss"
+    monitor: Monitor = "log_loss"
+    """The score that must get better; `best.monitor` may be another."""
     patience: int = Field(default=0, ge=0)
     """Epochs without a better value on the validation split; 0 never stops early."""
 
@@ -184,7 +250,7 @@ class Stop(Group):
 class Best(Group):
     """Which epoch is shipped."""
 
-    monitor: Literal["accuracy", "log_loss", "last"] = "last"
+    monitor: Literal["accuracy", "log_loss", "macro_f1", "last"] = "last"
     """The epoch that is best on the validation split, or 'last', which needs no validation split."""
 
 
@@ -242,6 +308,9 @@ class Recipe(Group):
     earlier layers slower. 'full': all from the start. 'scratch': from random weights."""
     epochs: int = Field(default=30, ge=1, le=10_000)
     batch_size: int = Field(default=32, ge=1, le=65_536)
+    micro_batch: int = Field(default=0, ge=0, le=65_536)
+    """Images of a batch that go through the network at once; the gradients of the parts add up to those of the batch, but
+    batch norm sees each part alone. 0 is the whole batch. Halved, and written into the run, where memory runs out."""
     learning_rate: Positive = 1e-3
     image_size: int = Field(default=224, ge=8, le=2048)
     """Pixels on each side of what the network sees."""
@@ -254,8 +323,9 @@ class Recipe(Group):
     max_pixels: int = Field(default=100_000_000, ge=1)
     """Width times height beyond which an image is refused before it is decoded."""
     seed: int = Field(default=0, ge=0, lt=2**63)
-    precision: Literal["auto", "float32", "bf16"] = "auto"
-    """Of the arithmetic inside a network in training; 'auto' is measured and written into the run before the first step."""
+    precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
+    """Of the arithmetic inside a network in training; 'auto' is measured and written into the run before the first step. With
+    'fp16' the loss is scaled, so that small gradients do not vanish; a step whose gradients overflow is left out."""
     layout: Literal["auto", "nchw", "channels_last"] = "auto"
     """Of images in memory while a network is trained; 'auto' likewise."""
     runtime: Literal["auto", "torch", "onnx"] = "auto"
@@ -284,6 +354,12 @@ class Recipe(Group):
             problems.append(f"resize must be 0 or at least image_size ({self.image_size}), got {self.resize}")
         if self.split.folds and self.strategy != "features":
             problems.append(f"split.folds needs strategy 'features' (stored features make it quick), got {self.strategy!r}")
+        if self.split.folds and self.schedule.name == "plateau":
+            problems.append(
+                "schedule.name: 'plateau' looks at a validation split, which no fold has: take another, or folds = 0"
+            )
+        if self.micro_batch > self.batch_size:
+            problems.append(f"micro_batch must be at most batch_size ({self.batch_size}), got {self.micro_batch}")
         if self.strategy == "scratch" and self.weights not in ("none", "default"):
             problems.append(f"strategy 'scratch' starts from random weights, got weights = {self.weights!r}")
         if self.strategy == "features" and (self.augment.mixup or self.augment.cutmix):

@@ -11,6 +11,7 @@ NAMES = {"cross_validation": "cross-validation", "test": "test", "val": "validat
 CHOICES = {
     "epoch": "the epoch to ship",
     "stop": "when to stop",
+    "rate": "when the learning rate falls",
     "recipe": "the recipe",
     "temperature": "the temperature of the probabilities",
 }

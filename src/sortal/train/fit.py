@@ -5,15 +5,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sortal.engines.protocol import Session
-from sortal.errors import Diverged
-from sortal.events import CheckpointSaved, EpochDone, Observer, Progress, ignore
-from sortal.recipe import Recipe
+from sortal.engines.protocol import Batch, Session
+from sortal.errors import Diverged, OutOfMemory
+from sortal.events import CheckpointSaved, EpochDone, Note, Observer, Progress, ignore
+from sortal.recipe import Recipe, Schedule
 from sortal.train import checkpoint
 from sortal.train.schedule import multiplier
 
@@ -22,9 +22,11 @@ SECONDS_WITHIN_EPOCH = 30.0
 # At the end of an epoch it is due unless the last one is younger: a head's epoch takes milliseconds, a write tens of them.
 SECONDS_BETWEEN_EPOCHS = 2.0
 SECONDS_BETWEEN_EVENTS = 0.1
+OUT_OF_MEMORY = "out of memory in epoch {}: from here on {} images go through at once, not {}; the batch stays what it was"
+NO_HALF = "not even the smallest part of a batch fits: close other programs and go on with --resume, or lower image_size"
 
 Scores = Callable[[NDArray[np.float32]], Mapping[str, float]]
-"""From the logits of the validation split to named scores: 'accuracy' and 'log_loss' at least."""
+"""From the logits of the validation split to named scores, those that the recipe monitors among them."""
 
 
 @dataclass
@@ -39,6 +41,9 @@ class Loop:
     stop_score: float | None = None
     best_score: float | None = None
     best_epoch: int | None = None
+    fall: float = 1.0  # what a plateau has made of the learning rate so far
+    fall_score: float | None = None
+    fall_stale: int = 0  # epochs since schedule.monitor was at its best, or since the last fall
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -55,6 +60,8 @@ class Fitted:
     """Images in those steps."""
     seconds: float
     """Spent on them, with evaluations and checkpoints."""
+    micro_batch: int
+    """Images that went through the network at once in the end; not the recipe's where memory ran out."""
 
 
 def fit(
@@ -63,6 +70,7 @@ def fit(
     *,
     scores: Scores | None = None,
     save_to: Path | None = None,
+    smaller: Callable[[int], None] = lambda micro_batch: None,
     observe: Observer = ignore,
 ) -> Fitted:
     """Train to the end of the recipe and return the weights to ship.
@@ -70,6 +78,10 @@ def fit(
     `scores` judges the logits of the split 'val' after each epoch; without it nothing is evaluated. With `save_to`, checkpoints
     go there and an existing one is continued: the result has the same bytes as if nothing had interrupted it. Raises
     `Diverged` where the loss is no number any more; the checkpoint before that stays.
+
+    Where memory runs out, half as many images go through the network at once from that step on, and `smaller` is told how many,
+    to write it down. The step is taken anew with the same images, and a checkpoint is saved before it, so that a resume
+    goes on in the same way from there.
     """
     loop, best = Loop(), dict[str, NDArray[Any]]()
     if save_to and save_to.exists():
@@ -86,28 +98,45 @@ def fit(
             observe(CheckpointSaved(str(save_to), loop.epoch, loop.step))
             last_save = time.monotonic()
 
+    pending = list[tuple[Any, int]]()
+
+    def settle() -> None:
+        # Losses are read back from the device only here: each read waits for all work that is under way.
+        for loss, count in pending:
+            loop.losses += float(loss) * count
+            loop.images += count
+        pending.clear()
+        if not math.isfinite(loop.losses):
+            further = (
+                ", or precision=bf16, whose numbers reach further than those of fp16" if recipe.precision == "fp16" else ""
+            )
+            raise Diverged(
+                f"the training diverged: the loss is {loop.losses} in epoch {loop.epoch + 1}",
+                hint=f"lower learning_rate, set schedule.warmup=0.1 or optimizer.clip=1{further}, and begin a new run",
+            )
+
+    def step(batch: Batch, rate: float, progress: float) -> SupportsFloat:
+        while True:
+            try:
+                return session.train_step(batch, rate, progress)
+            except OutOfMemory:
+                before = session.micro_batch or recipe.batch_size
+            # Out here, since the exception holds on to the tensors of the attempt.
+            if not session.halve():
+                raise OutOfMemory("out of memory", hint=NO_HALF)
+            settle()
+            save()
+            smaller(session.micro_batch)
+            observe(Note(OUT_OF_MEMORY.format(loop.epoch + 1, session.micro_batch, before), "warning"))
+
     total = recipe.epochs * session.steps
     finished = loop.epoch >= recipe.epochs or _stopped(recipe, loop)
     while not finished:
-        began, pending = time.monotonic(), list[tuple[Any, int]]()
-
-        def settle(pending: list[tuple[Any, int]]) -> None:
-            # Losses are read back from the device only here: each read waits for all work that is under way.
-            for loss, count in pending:
-                loop.losses += float(loss) * count
-                loop.images += count
-            pending.clear()
-            if not math.isfinite(loop.losses):
-                raise Diverged(
-                    f"the training diverged: the loss is {loop.losses} in epoch {loop.epoch + 1}",
-                    hint="lower learning_rate, set schedule.warmup=0.1 or optimizer.clip=1, and begin a new run",
-                )
-
-        rate = 0.0
+        began, rate = time.monotonic(), 0.0
         for batch in session.batches(loop.epoch, start=loop.step):
             progress = batch.step / total
-            rate = multiplier(recipe.schedule, progress)
-            pending.append((session.train_step(batch, rate, progress), len(batch.rows_B)))
+            rate = multiplier(recipe.schedule, progress) * loop.fall
+            pending.append((step(batch, rate, progress), len(batch.rows_B)))
             loop.step += 1
             steps_done += 1
             images_done += len(batch.rows_B)
@@ -116,9 +145,9 @@ def fit(
                 last_event = now
                 observe(Progress("train", loop.epoch * session.steps + loop.step, total, "steps"))
             if now - last_save > SECONDS_WITHIN_EPOCH and loop.step < session.steps:
-                settle(pending)
+                settle()
                 save()
-        settle(pending)
+        settle()
 
         found = dict(scores(session.predict("val"))) if scores else {}
         row = {
@@ -135,6 +164,8 @@ def fit(
             loop.stop_score, loop.stale = found[recipe.stop.monitor], 0
         else:
             loop.stale += 1
+        if recipe.schedule.name == "plateau" and _falls(recipe.schedule, loop, found):
+            observe(Note(f"no better {recipe.schedule.monitor} for {recipe.schedule.patience} epochs: the learning rate falls"))
         observe(Progress("train", (loop.epoch + 1) * session.steps, recipe.epochs * session.steps, "steps"))
         observe(
             EpochDone(loop.epoch + 1, recipe.epochs, row["loss"], row["rate"], loop.images, time.monotonic() - began, found)
@@ -153,7 +184,20 @@ def fit(
         steps=steps_done,
         images=images_done,
         seconds=time.monotonic() - started,
+        micro_batch=session.micro_batch,
     )
+
+
+def _falls(schedule: Schedule, loop: Loop, found: Mapping[str, float]) -> bool:
+    """Count an epoch without a better score, and let the rate fall once there are `patience` of them; whether it fell."""
+    if _better(schedule.monitor, found, loop.fall_score):
+        loop.fall_score, loop.fall_stale = found[schedule.monitor], 0
+        return False
+    loop.fall_stale += 1
+    if loop.fall_stale < schedule.patience:
+        return False
+    before, loop.fall, loop.fall_stale = loop.fall, max(schedule.floor, loop.fall * schedule.factor), 0
+    return loop.fall < before
 
 
 def _stopped(recipe: Recipe, loop: Loop) -> bool:

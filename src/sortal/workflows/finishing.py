@@ -138,6 +138,8 @@ def _chosen(learned: Learned) -> dict[str, list[str]]:
         on_val.append("epoch")
     if recipe.stop.patience:
         on_val.append("stop")
+    if recipe.schedule.name == "plateau":
+        on_val.append("rate")
     return {"val": on_val}
 
 

@@ -28,7 +28,7 @@ from sortal.data.store import Cache
 from sortal.engines.protocol import Engine
 from sortal.errors import DataError, RunExists, SortalError
 from sortal.evaluate.calibration import softmax
-from sortal.evaluate.metrics import accuracy, log_loss
+from sortal.evaluate.metrics import accuracy, log_loss, macro_f1
 from sortal.events import Begun, Decision, Event, Note, Observer, fanout, ignore
 from sortal.manifest import SPLITS, Manifest
 from sortal.plan import facts, plan
@@ -369,10 +369,11 @@ def _require_training_images(manifest: Manifest) -> None:
 def _require_held_out_images(manifest: Manifest, recipe: Recipe) -> None:
     """What the recipe looks at must be there, and there must be something to measure the result on."""
     held_out = set(manifest.split_counts()) & {"val", "test"}
-    if "val" not in held_out and (recipe.best.monitor != "last" or recipe.stop.patience):
+    looked = recipe.best.monitor != "last" or recipe.stop.patience or recipe.schedule.name == "plateau"
+    if "val" not in held_out and looked:
         raise DataError(
-            "best.monitor and stop.patience look at a validation split, and there is none",
-            hint="give a val/ folder, set split.val=0.2, or set best.monitor=last and stop.patience=0",
+            "best.monitor, stop.patience and schedule 'plateau' look at a validation split, and there is none",
+            hint="give a val/ folder, set split.val=0.2, or set best.monitor=last, stop.patience=0 and another schedule.name",
         )
     if not held_out and not recipe.split.folds:
         raise DataError(
@@ -422,9 +423,17 @@ def _learn(run: Run, prepared: _Prepared, observe: Observer) -> Learned:
 
         def scores(logits_NK: NDArray[np.float32]) -> dict[str, float]:
             probs = softmax(logits_NK)
-            return {"accuracy": accuracy(probs, val_labels), "log_loss": log_loss(probs, val_labels)}
+            return {judge.__name__: judge(probs, val_labels) for judge in (accuracy, log_loss, macro_f1)}
 
-    fitted: Fitted = fit(open_session(recipe, samples), recipe, scores=scores, save_to=run.checkpoint, observe=observe)
+    def write_down(micro_batch: int) -> None:
+        recipes.write(recipes.override(recipe, [f"micro_batch={micro_batch}"]), run.recipe)
+
+    fitted: Fitted = fit(
+        open_session(recipe, samples), recipe, scores=scores, save_to=run.checkpoint, smaller=write_down, observe=observe
+    )
+    if fitted.micro_batch != recipe.micro_batch:
+        write_down(fitted.micro_batch)  # once more, since a kill may have come between the checkpoint and it
+        recipe = recipes.read(run.recipe)
     return Learned(
         engine=prepared.engine,
         recipe=recipe,

@@ -84,6 +84,12 @@ CHANGES: list[dict[str, Any]] = [
     {"sampler": Sampler(name="oversample", power=0.3), "augment": Augment(flip=0.5)},
     {"sampler": Sampler(name="balanced"), "augment": Augment(mixup=0.4)},
     {"loss": Loss(name="focal", label_smoothing=0.1, smooth_over="others"), "augment": Augment(cutmix=1.0)},
+    {"precision": "fp16"},
+    {"optimizer": Optimizer(name="adam", weight_decay=0.1)},
+    {"optimizer": Optimizer(name="rmsprop")},
+    {"optimizer": Optimizer(name="rmsprop", momentum=0)},
+    {"optimizer": Optimizer(accumulate=2), "batch_size": 4},
+    {"micro_batch": 3},
 ]
 
 
@@ -142,6 +148,10 @@ def test_a_single_image_left_over_joins_the_batch_before_it(samples: Samples) ->
         {"augment": Augment(erase=1.0)},
         {"head": Head(dropout=0.9)},
         {"precision": "bf16"},
+        {"precision": "fp16"},
+        {"optimizer": Optimizer(name="adam")},
+        {"optimizer": Optimizer(name="rmsprop")},
+        {"optimizer": Optimizer(accumulate=2)},
         {"seed": 1},
         {"learning_rate": 0.02},
         {"optimizer": Optimizer(layer_decay=0.1)},
@@ -243,8 +253,20 @@ def test_with_the_head_alone_the_body_stays_as_it_was(samples: Samples) -> None:
     assert moved(held, thawed, "body")
 
 
-def test_training_lowers_the_loss_and_the_graph_agrees_with_the_model(samples: Samples) -> None:
-    recipe = SCRATCH.model_copy(update={"epochs": 12})
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"precision": "fp16"},
+        {"precision": "bf16"},
+        {"optimizer": Optimizer(name="adam")},
+        {"optimizer": Optimizer(name="rmsprop"), "learning_rate": 1e-3},
+        {"optimizer": Optimizer(accumulate=2), "batch_size": 4},
+    ],
+    ids=str,
+)
+def test_training_lowers_the_loss_and_the_graph_agrees_with_the_model(samples: Samples, change: dict[str, Any]) -> None:
+    recipe = SCRATCH.model_copy(update={"epochs": 12} | change)
     fitted = fit(ENGINE.open(recipe, GEOMETRY, samples), recipe)
     assert fitted.history[-1]["loss"] < 0.5 * fitted.history[0]["loss"]
     assembled = ENGINE.assemble(recipe, GEOMETRY, CLASSES, fitted.weights)
@@ -300,3 +322,15 @@ def test_a_kernel_that_cannot_repeat_itself_names_the_way_out(samples: Samples, 
     with pytest.raises(NotSupported, match="adaptive_max_pool2d") as caught:
         session.train_step(next(session.batches(0)), 1.0, 0.0)
     assert "deterministic = false" in caught.value.hint
+
+
+def test_a_part_that_has_no_half_precision_here_names_the_way_out(samples: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = opened(samples, precision="fp16")
+
+    def whole_only(*_: object) -> None:
+        raise RuntimeError("\"some_kernel\" not implemented for 'Half'")
+
+    monkeypatch.setattr(session.model, "forward", whole_only)
+    with pytest.raises(NotSupported, match="some_kernel") as caught:
+        session.train_step(next(session.batches(0)), 1.0, 0.0)
+    assert "bf16" in caught.value.hint

@@ -8,8 +8,8 @@ import torch
 
 from sortal.errors import MachineFailed, NotSupported
 
-OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")
-"""What torch says, in a plain RuntimeError, where the processor's memory is used up."""
+OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+"""What torch says in a plain RuntimeError where the processor's memory is used up, or a library on an accelerator got none."""
 
 
 def accelerator() -> str:
@@ -38,20 +38,32 @@ def wait(place: torch.device) -> None:
         torch.cuda.synchronize(place)
 
 
+def release(place: torch.device) -> None:
+    """Give back what an attempt that ran out of memory has left in the allocator's pieces."""
+    if place.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 @contextlib.contextmanager
-def failures_explained() -> Iterator[None]:
-    """Turn torch's ways to say that memory is used up, or that a kernel cannot repeat itself, into errors with a cure."""
+def failures_explained(memory: type[MachineFailed] = MachineFailed) -> Iterator[None]:
+    """Turn torch's ways to say what it cannot do into errors with a cure; memory that is used up becomes a `memory`."""
     try:
         yield
-    except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
-            raise MachineFailed(
+    except (RuntimeError, MemoryError) as error:
+        said = str(error)
+        if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in said for words in OUT_OF_MEMORY):
+            raise memory(
                 "out of memory",
                 hint="close other programs and go on with --resume, or begin a run with a smaller batch_size or image_size",
             ) from error
-        if "does not have a deterministic implementation" in str(error):
+        if "does not have a deterministic implementation" in said:
             raise NotSupported(
-                f"this network has a part that cannot repeat itself on this accelerator: {str(error).splitlines()[0]}",
+                f"this network has a part that cannot repeat itself on this accelerator: {said.splitlines()[0]}",
                 hint="set deterministic = false: a resumed run then ends a little differently",
+            ) from error
+        if "not implemented for 'Half'" in said:
+            raise NotSupported(
+                f"this network has a part that this device does not compute in half precision: {said.splitlines()[0]}",
+                hint="set precision = 'bf16' or 'float32'",
             ) from error
         raise

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from sortal.engines.torch import device as devices
 from sortal.engines.torch.network import Network
+from sortal.engines.torch.precision import autocast
 from sortal.recipe import Recipe
 
 # Measuring costs a few steps, so the batch is cut to the pixels of so many photographs. Small images keep theirs: at 28 pixels
@@ -26,13 +27,13 @@ def training_choice(
 
     What the recipe says already is not measured. Each candidate takes one step to warm up and the better of two is counted.
     """
-    precisions: list[str] = ["float32", "bf16"] if recipe.precision == "auto" else [recipe.precision]
+    precisions: list[str] = ["float32", _half()] if recipe.precision == "auto" else [recipe.precision]
     layouts: list[str] = ["nchw", "channels_last"] if recipe.layout == "auto" else [recipe.layout]
     count = max(1, min(recipe.batch_size, PIXELS // size**2))
     rates: dict[tuple[str, str], float] = {}
     for precision, layout in _candidates(precisions, layouts):
         rates[precision, layout] = count / _seconds_a_step(make(), precision, layout, (count, channels, size, size), classes)
-    best_precision, best_layout = max(rates, key=lambda pair: rates[pair] / (WORTHWHILE if pair[0] == "bf16" else 1))
+    best_precision, best_layout = max(rates, key=lambda pair: rates[pair] / (1 if pair[0] == "float32" else WORTHWHILE))
     told = ", ".join(f"{p} {layout} {rate:.0f}" for (p, layout), rate in rates.items())
     return best_precision, best_layout, f"measured images/s in training: {told}"
 
@@ -40,7 +41,13 @@ def training_choice(
 def _candidates(precisions: list[str], layouts: list[str]) -> Iterable[tuple[str, str]]:
     # bf16 in the plain layout never won on any machine we tried, so it is timed only where the recipe leaves nothing else.
     pairs = [(precision, layout) for precision in precisions for layout in layouts]
-    return [pair for pair in pairs if pair != ("bf16", "nchw")] or pairs
+    return [pair for pair in pairs if pair[0] == "float32" or pair[1] != "nchw"] or pairs
+
+
+def _half() -> str:
+    """The reduced precision that is tried: bf16, or fp16 on an accelerator from before it."""
+    old = devices.accelerator() and not torch.cuda.is_bf16_supported(including_emulation=False)
+    return "fp16" if old else "bf16"
 
 
 def _seconds_a_step(model: nn.Module, precision: str, layout: str, shape: tuple[int, ...], classes: int) -> float:
@@ -53,9 +60,10 @@ def _seconds_a_step(model: nn.Module, precision: str, layout: str, shape: tuple[
         x = x.contiguous(memory_format=torch.channels_last)
 
     def step() -> None:
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-            loss = functional.cross_entropy(model(x).float(), labels)
-        loss.backward()  # type: ignore[no-untyped-call]
+        with devices.failures_explained():
+            with autocast(precision, device):
+                loss = functional.cross_entropy(model(x).float(), labels)
+            loss.backward()  # type: ignore[no-untyped-call]
         model.zero_grad(set_to_none=True)
         devices.wait(device)
 

@@ -28,9 +28,16 @@ def make_optimizer(recipe: Recipe, model: nn.Module, depths: Mapping[str, int]) 
         decay = spec.weight_decay if parameter.ndim > 1 or spec.decay_all else 0.0
         groups.setdefault((scale, decay), []).append(parameter)
     listed = [{"params": params, "scale": scale, "weight_decay": decay} for (scale, decay), params in groups.items()]
-    if spec.name == "sgd":
-        return torch.optim.SGD(listed, lr=recipe.learning_rate, momentum=spec.momentum, nesterov=spec.nesterov, fused=True)
-    return torch.optim.AdamW(listed, lr=recipe.learning_rate, fused=True)
+    rate = recipe.learning_rate
+    match spec.name:
+        case "sgd":
+            return torch.optim.SGD(listed, lr=rate, momentum=spec.momentum, nesterov=spec.nesterov, fused=True)
+        case "adam":
+            return torch.optim.Adam(listed, lr=rate, fused=True)
+        case "adamw":
+            return torch.optim.AdamW(listed, lr=rate, fused=True)
+        case "rmsprop":
+            return torch.optim.RMSprop(listed, lr=rate, momentum=spec.momentum)  # torch has no fused one
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -1,7 +1,7 @@
 """One model being trained with torch: batches by position, one optimiser step, averages, and a state that is plain arrays."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,14 @@ from sortal.augment import draws
 from sortal.augment.order import bounds, epoch_order
 from sortal.data.samples import Samples
 from sortal.engines.protocol import Batch
-from sortal.engines.torch.device import failures_explained
+from sortal.engines.torch.device import failures_explained, release
 from sortal.engines.torch.inputs import Inputs
 from sortal.engines.torch.losses import make_loss
 from sortal.engines.torch.optim import make_optimizer, restore_arrays, set_rate, state_arrays
+from sortal.engines.torch.parts import Buffers, Room
+from sortal.engines.torch.precision import autocast, loss_scaler, restore_scaler, scaler_arrays
+from sortal.errors import OutOfMemory
 from sortal.recipe import Recipe
-
-ROWS_AT_ONCE = 256  # in evaluation; bounds the memory of activations
 
 
 class TorchSession:
@@ -42,47 +43,87 @@ class TorchSession:
         if recipe.layout == "channels_last":
             self.model = self.model.to(memory_format=torch.channels_last)
         self.optimizer = make_optimizer(recipe, self.model, depths)
+        self.scaler = loss_scaler(recipe.precision, device)
         self.averaged = _tensors(self.model, copy=True) if recipe.average.name == "ema" else None
+        self.buffers = Buffers(self.model)
         self.rows_N = samples.splits["train"]
+        self.room = Room(self.model, min(recipe.batch_size, len(self.rows_N)), recipe.micro_batch)
         self.loss = make_loss(recipe.loss, samples.labels_N[self.rows_N], len(samples.classes), device)
 
     @property
     def steps(self) -> int:
-        return len(bounds(len(self.rows_N), self.recipe.batch_size))
+        return len(self._bounds())
+
+    def _bounds(self) -> list[tuple[int, int]]:
+        """Where the images of a step begin and end in an epoch's order."""
+        return bounds(len(self.rows_N), self.recipe.batch_size * self.recipe.optimizer.accumulate)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         recipe = self.recipe
         labels_N = self.samples.labels_N[self.rows_N]
         order = epoch_order(recipe.sampler, labels_N, batch_size=recipe.batch_size, seed=recipe.seed, epoch=epoch)
         rows_N = self.rows_N[order.places_M]
-        limits = bounds(len(rows_N), recipe.batch_size)
-        for number in range(start, len(limits)):
-            low, high = limits[number]
-            yield Batch(rows_N[low:high], epoch, epoch * len(limits) + number, order.walks_M[low:high])
+        steps = self._bounds()
+        for number in range(start, len(steps)):
+            low, high = steps[number]
+            yield Batch(rows_N[low:high], epoch, epoch * len(steps) + number, order.walks_M[low:high])
 
     def train_step(self, batch: Batch, rate: float, progress: float) -> Tensor:
+        self.buffers.keep()
+        try:
+            with failures_explained(OutOfMemory):
+                loss = self._gradients(batch, progress)
+        except OutOfMemory:
+            self.optimizer.zero_grad(set_to_none=True)
+            self.buffers.put_back()
+            raise
         with failures_explained():
-            return self._train_step(batch, rate, progress)
+            self._update(batch, rate)
+        return loss
 
-    def _train_step(self, batch: Batch, rate: float, progress: float) -> Tensor:
-        recipe = self.recipe
+    def _gradients(self, batch: Batch, progress: float) -> Tensor:
+        """Leave the gradients of the batch's mean loss in the parameters, part by part; returns that loss."""
+        recipe, total = self.recipe, len(batch.rows_B)
         # Dropout draws from torch's own generator: seeded from the position, it does not depend on what ran before.
         self._reseed(draws.step_seed(recipe.seed, batch.step))
-        inputs, targets = self.inputs.training(batch.rows_B, batch.epoch, batch.step, batch.walks_B)
         self.model.train()
         head_only = recipe.strategy == "staged" and progress < recipe.schedule.head_only
-        with self.autocast():
+        losses = []
+        for low, high in bounds(total, recipe.batch_size):
+            walks_B = None if batch.walks_B is None else batch.walks_B[low:high]
+            inputs, targets = self.inputs.training(batch.rows_B[low:high], batch.epoch, batch.step, walks_B)
+            for start, end in self.room.parts(high - low):
+                loss = self._loss(inputs[start:end], targets[start:end], head_only)
+                if end - start < total:
+                    loss = loss * ((end - start) / total)
+                self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+                losses.append(loss.detach())
+        return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+
+    def _loss(self, inputs: Tensor, targets: Tensor, head_only: bool) -> Tensor:
+        with autocast(self.recipe.precision, self.device):
             logits = self._head_only(inputs) if head_only else self.model(inputs)
-            loss = self.loss(logits.float(), targets)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if recipe.optimizer.clip:
-            nn.utils.clip_grad_norm_(self.model.parameters(), recipe.optimizer.clip)
-        set_rate(self.optimizer, recipe.learning_rate * rate)
-        self.optimizer.step()
+            return self.loss(logits.float(), targets)
+
+    def _update(self, batch: Batch, rate: float) -> None:
+        """One step along the gradients, and one of the average behind it."""
+        self.scaler.unscale_(self.optimizer)
+        if self.recipe.optimizer.clip:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.optimizer.clip)
+        set_rate(self.optimizer, self.recipe.learning_rate * rate)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         if self.averaged is not None:
             self._average(batch.step)
-        return loss.detach()
+
+    @property
+    def micro_batch(self) -> int:
+        return self.room.micro_batch
+
+    def halve(self) -> bool:
+        release(self.device)
+        return self.room.halve()
 
     def _reseed(self, seed: int) -> None:
         # `torch.manual_seed` also queues a call, with a stack trace, for every accelerator that is not in use: a third of the
@@ -110,13 +151,22 @@ class TorchSession:
                 self.averaged[name].copy_(tensor)
 
     def predict(self, split: str) -> NDArray[np.float32]:
-        rows_N = self.samples.splits[split]
-        model = self._shipped()
+        while True:
+            try:
+                with failures_explained(OutOfMemory):
+                    return self._predict(self.samples.splits[split])
+            except OutOfMemory:
+                if not self.room.halve_predicted():
+                    raise
+            release(self.device)  # here, where the failed attempt and its tensors are gone
+
+    def _predict(self, rows_N: NDArray[np.int64]) -> NDArray[np.float32]:
+        model, size = self._shipped(), self.room.predicted
         model.eval()
-        with failures_explained(), torch.inference_mode(), self.autocast():
+        with torch.inference_mode(), autocast(self.recipe.precision, self.device):
             parts = [
-                model(self.inputs.plain(rows_N[start : start + ROWS_AT_ONCE])).float().cpu().numpy()
-                for start in range(0, len(rows_N), ROWS_AT_ONCE)
+                model(self.inputs.plain(rows_N[start : start + size])).float().cpu().numpy()
+                for start in range(0, len(rows_N), size)
             ]
         return np.concatenate(parts) if parts else np.zeros((0, len(self.samples.classes)), dtype=np.float32)
 
@@ -125,23 +175,24 @@ class TorchSession:
             return self.model
         return _Swapped(self.model, self.averaged)
 
-    def autocast(self) -> AbstractContextManager[Any]:
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.recipe.precision == "bf16")
-
     def state(self) -> dict[str, NDArray[Any]]:
         arrays = {f"model/{name}": array for name, array in _arrays(_tensors(self.model)).items()}
         arrays |= {f"optimizer/{name}": array for name, array in state_arrays(self.optimizer, self.model).items()}
+        arrays |= {f"scaler/{name}": array for name, array in scaler_arrays(self.scaler).items()}
+        arrays |= {f"room/{name}": array for name, array in self.room.arrays().items()}
         if self.averaged is not None:
             arrays |= {f"average/{name}": array for name, array in _arrays(self.averaged).items()}
         return arrays
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        parts: dict[str, dict[str, NDArray[Any]]] = {"model": {}, "optimizer": {}, "average": {}}
+        parts: dict[str, dict[str, NDArray[Any]]] = defaultdict(dict)
         for key, array in state.items():
             part, _, name = key.partition("/")
             parts[part][name] = array
         _fill(_tensors(self.model), parts["model"])
         restore_arrays(self.optimizer, self.model, parts["optimizer"])
+        restore_scaler(self.scaler, parts["scaler"])
+        self.room.restore(parts["room"])
         if self.averaged is not None:
             _fill(self.averaged, parts["average"])
 

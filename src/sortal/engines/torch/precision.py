@@ -1,0 +1,35 @@
+"""Reduced precision in training: what a network computes in, and the scale that keeps small fp16 gradients from vanishing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """Where a network computes in the recipe's precision; for 'float32' as it is."""
+    return torch.autocast(device.type, dtype=DTYPES.get(precision), enabled=precision in DTYPES)
+
+
+def loss_scaler(precision: str, device: torch.device) -> torch.amp.GradScaler:
+    """Scales the loss: more from time to time, less where gradients overflow. bf16 has float32's range and needs none."""
+    return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+
+
+def scaler_arrays(scaler: torch.amp.GradScaler) -> dict[str, NDArray[Any]]:
+    """What changes in a loss scaler."""
+    if not scaler.is_enabled():
+        return {}
+    state = scaler.state_dict()
+    return {"scale": np.array(state["scale"]), "since_overflow": np.array(state["_growth_tracker"])}
+
+
+def restore_scaler(scaler: torch.amp.GradScaler, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Put back what `scaler_arrays` gave."""
+    if arrays:
+        found = {"scale": float(arrays["scale"]), "_growth_tracker": int(arrays["since_overflow"])}
+        scaler.load_state_dict(scaler.state_dict() | found)

@@ -1,0 +1,46 @@
+"""Choosing precision and layout by measuring."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from sortal.engines.torch import device, measure
+from sortal.errors import NotSupported
+from sortal.recipe import Recipe
+
+RECIPE = Recipe(model="lenet5", weights="none", strategy="scratch", image_size=16, channels=1)
+
+
+def choose(recipe: Recipe, make: Callable[[], Any] = lambda: None) -> tuple[str, str, str]:
+    return measure.training_choice(recipe, make, size=16, channels=1, classes=2)
+
+
+@pytest.mark.parametrize(("has_bf16", "tried"), [(True, "bf16"), (False, "fp16")])
+def test_an_accelerator_from_before_bf16_is_tried_with_fp16(
+    monkeypatch: pytest.MonkeyPatch, has_bf16: bool, tried: str
+) -> None:
+    monkeypatch.setattr(device, "accelerator", lambda: "cuda")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
+    monkeypatch.setattr(measure, "_seconds_a_step", lambda _, precision, *rest: 1.0 if precision == "float32" else 0.5)
+    assert choose(RECIPE)[:2] == (tried, "channels_last")
+
+
+def test_a_reduced_precision_has_to_earn_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "_seconds_a_step", lambda _, precision, *rest: 1.0 if precision == "float32" else 0.95)
+    assert choose(RECIPE)[0] == "float32"
+
+
+def test_what_a_recipe_says_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "_seconds_a_step", lambda *_: 1.0)
+    assert choose(RECIPE.model_copy(update={"precision": "fp16", "layout": "nchw"}))[:2] == ("fp16", "nchw")
+
+
+def test_a_network_without_half_precision_on_this_device_is_refused_before_the_first_step() -> None:
+    class WholeOnly(torch.nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("\"some_kernel\" not implemented for 'Half'")
+
+    with pytest.raises(NotSupported, match="some_kernel"):
+        choose(RECIPE.model_copy(update={"precision": "fp16"}), lambda: WholeOnly(1, 2))
