@@ -24,7 +24,7 @@ class Batch:
     step: int
     """Steps since the training began; with the seed it determines all randomness inside the step."""
     walks_B: NDArray[np.int64] | None = None
-    """Tells the showings of an image in one epoch apart (`augment.order`); None where each comes once."""
+    """Tells the showings of an image in one epoch apart (`augment.sampling`); None where each comes once."""
 
 
 class Session(Protocol):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sortal.augment.order import bounds
+from sortal.augment.sampling import bounds
 from sortal.data.samples import Samples
 from sortal.engines.protocol import Batch
 from sortal.engines.torch.engine import ENGINE

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sortal.augment import draws
-from sortal.augment.order import bounds, epoch_order
+from sortal.augment.sampling import bounds, epoch_order
 from sortal.data.samples import Samples
 from sortal.engines.protocol import Batch
 from sortal.engines.torch.device import failures_explained, release

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sortal.augment import draws
-from sortal.augment.order import bounds, epoch_order, quotas, varied_keys
+from sortal.augment.sampling import bounds, epoch_order, quotas, varied_keys
 from sortal.recipe import Sampler
 
 LABELS = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [60, 20, 5]))
