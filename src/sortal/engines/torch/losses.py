@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from sortal.engines.torch.network import Outputs
 from sortal.recipe import Loss
 
 BETA = 0.999  # of the effective number: beyond some 1,000 images of a class more of them hardly count (Cui et al. 2019)
@@ -32,6 +33,13 @@ def make_loss(
         return losses.mean()
 
     return weighted
+
+
+def total(loss: Callable[[Tensor, Tensor], Tensor], outputs: Outputs, targets: Tensor) -> Tensor:
+    """The loss of a network's outputs in float32: of its logits, or the weighted sum over it and its auxiliary classifiers."""
+    if isinstance(outputs, Tensor):
+        return loss(outputs.float(), targets)
+    return torch.stack([weight * loss(logits.float(), targets) for weight, logits in outputs]).sum()
 
 
 def class_weights(kind: str, labels_M: NDArray[np.int64], classes: int) -> NDArray[np.float32]:

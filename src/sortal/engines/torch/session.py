@@ -14,7 +14,8 @@ from sortal.data.samples import Samples
 from sortal.engines.protocol import Batch
 from sortal.engines.torch.device import failures_explained
 from sortal.engines.torch.inputs import Inputs
-from sortal.engines.torch.losses import make_loss
+from sortal.engines.torch.losses import make_loss, total
+from sortal.engines.torch.network import shipped
 from sortal.engines.torch.optim import make_optimizer, restore_arrays, set_rate, state_arrays
 from sortal.recipe import Recipe
 
@@ -76,8 +77,8 @@ class TorchSession:
         self.model.train()
         head_only = recipe.strategy == "staged" and progress < recipe.schedule.head_only
         with self.autocast():
-            logits = self._head_only(inputs) if head_only else self.model(inputs)
-            loss = self.loss(logits.float(), targets)
+            outputs = self._head_only(inputs) if head_only else self.model(inputs)
+            loss = total(self.loss, outputs, targets)
         loss.backward()  # type: ignore[no-untyped-call]
         if recipe.optimizer.clip:
             nn.utils.clip_grad_norm_(self.model.parameters(), recipe.optimizer.clip)
@@ -150,7 +151,7 @@ class TorchSession:
             _fill(self.averaged, parts["average"])
 
     def weights(self) -> dict[str, NDArray[Any]]:
-        return _arrays(self.averaged if self.averaged is not None else _tensors(self.model))
+        return _arrays(shipped(self.averaged if self.averaged is not None else _tensors(self.model)))
 
 
 class _Swapped(nn.Module):
