@@ -80,6 +80,7 @@ CHANGES: list[dict[str, Any]] = [
     {"augment": Augment(mixup=0.4, cutmix=1.0, flip=0.5, crop="padded", padding=2)},
     {"head": Head(kind="mlp", hidden=4, dropout=0.5)},
     {"precision": "bf16"},
+    {"model": "googlenet", "average": Average(name="ema", decay=0.9)},  # auxiliary classifiers have weights and dropout too
 ]
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 from sortal.engines.onnx import OnnxGraph
 from sortal.engines.torch.export import to_onnx
 from sortal.engines.torch.losses import total
-from sortal.engines.torch.models import listing, published, table, timm_body
+from sortal.engines.torch.models import listing, table, timm_body
 from sortal.engines.torch.models.body import Body
 from sortal.engines.torch.network import Deployed, NetworkInTraining, make_head
 from sortal.preprocess import Preprocess
@@ -65,7 +65,7 @@ ROWS = [
     Row("vit_base_patch16_224", 86_567_656, 32),
     Row("vit_large_patch16_224", 304_326_632, 32, shallow={"depth": 2}),
     Row("vit_huge_patch14_224", 632_045_800, 28, shallow={"depth": 2}),
-    # Touvron et al. 2021 print 5, 22 and 86 million; these are the counts of their code: ViT's with 192, 384 and 768 wide layers.
+    # Touvron et al. 2021 print 5, 22 and 86 million; these are the counts of ViT with their widths of 192, 384 and 768.
     Row("deit_tiny_patch16_224", 5_717_416, 32),
     Row("deit_small_patch16_224", 22_050_664, 32),
     Row("deit_base_patch16_224", 86_567_656, 32),
@@ -128,13 +128,19 @@ def test_a_step_down_the_gradient_lowers_the_loss_of_its_batch(row):
 
 @pytest.mark.parametrize("row", [*EVERY, *OURS])
 def test_its_graph_answers_as_the_network_does(row):
-    deployed = Deployed(network_of(row)).eval()
+    network = network_of(row)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0  # statistics of one batch, without which some networks answer the same to everything
+    with torch.no_grad():
+        network.train()(torch.rand(4, 3, row.size, row.size))
+    deployed = Deployed(network).eval()
     graph = OnnxGraph(to_onnx(deployed, size=row.size, channels=3, output="probabilities"), threads=1).padded
     images = np.random.default_rng(0).integers(0, 256, (3, row.size, row.size, 3), dtype=np.uint8)
     with torch.inference_mode():
         expected = deployed(torch.from_numpy(images)).numpy()
     assert np.abs(graph(images) - expected).max() < 1e-4
-    assert np.ptp(expected, axis=0).max() > 0, "answers depend on the image"
+    assert np.ptp(expected, axis=0).max() > 1e-5, "answers depend on the image"
 
 
 @pytest.mark.parametrize("name", [row.name for row in ROWS])
