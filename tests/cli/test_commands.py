@@ -250,3 +250,32 @@ def test_models_that_match_nothing_are_a_mistake(sortal) -> None:
     outcome = sortal("models", "lenet6")
     assert outcome.code == 2
     assert "did you mean 'lenet5'" in outcome.err
+
+
+def test_models_in_another_librarys_spelling_are_a_mistake_that_names_ours(sortal) -> None:
+    outcome = sortal("models", "mobilenet_v2")
+    assert outcome.code == 2
+    assert "model = 'mobilenetv2_100'" in outcome.err
+
+
+def test_models_measured_here_have_a_line_each_and_failures_are_told(sortal, monkeypatch) -> None:
+    from sortal.engines.torch.models import speed
+
+    fast = {f"{kind}_images_per_second": 123.4 for kind in ("training", "inference")}
+    fast |= {"training_memory": 2_000_000_000, "inference_memory": None, "device": "a machine", "precision": "float32"}
+    answers = {"lenet5": fast, "compact_s": {"error": "out of memory"}}
+    monkeypatch.setattr(speed, "in_own_process", answers.__getitem__)
+    shown = sortal("models", "lenet5", "compact_s", "--measure")
+    assert shown.code == 0
+    assert "2.0 GB" in shown.out
+    assert "123" in shown.out
+    assert "compact_s: out of memory" in shown.out
+    rows = json.loads(sortal("models", "lenet5", "compact_s", "--measure", "--json").out)["models"]
+    assert {row["name"]: row["measured"] for row in rows} == answers
+
+
+@pytest.mark.parametrize("words", [[], ["resnet*"]])
+def test_measuring_everything_at_once_is_refused(sortal, words) -> None:
+    outcome = sortal("models", *words, "--measure")
+    assert outcome.code == 2
+    assert "name up to 40" in outcome.err

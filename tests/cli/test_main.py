@@ -14,7 +14,7 @@ OPTIONS = {
     "evaluate": ["RUN|predictions.parquet", "[DATA]", "--json"],
     "predict": ["RUN", "IMAGE...", "--top", "--format", "table|csv|json|parquet", "--output", "--json"],
     "report": ["RUN", "--json"],
-    "models": ["[PATTERN|NAME]", "--json"],
+    "models": ["[PATTERN|NAME]", "--measure", "--json"],
     "recipes": ["[NAME]", "--json"],
     "data": ["[NAME]", "--from", "--to", "--json"],
     "cache": ["--clear", "--json"],

@@ -70,6 +70,8 @@ def test_settings_are_judged_before_the_recipe_is_known_by_their_own_keys_only()
         (["resize=100"], "resize must be 0 or at least image_size"),
         (["split.val=0.6", "split.test=0.5"], "must leave images for training"),
         (["strategy=scratch", "weights=hub"], "starts from random weights"),
+        (["stem=small_random", "strategy=scratch", "weights=none"], "set 'small'"),
+        (["stem=small_random", "strategy=full", "weights=none"], "set 'small'"),
     ],
 )
 def test_what_does_not_fit_together_is_refused_with_the_reason(settings: list[str], reason: str) -> None:

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from sortal.cli.console import duration, to_standard_output
+from sortal.cli.console import duration, rate, to_standard_output
 from sortal.cli.plain import printable
 from sortal.evaluate.text import ClassificationReport, classification_report
 
@@ -105,14 +105,15 @@ def show_datasets(datasets: Sequence[Values]) -> None:
 def show_models(models: Sequence[Values]) -> None:
     """Of `models`: a line an architecture."""
     counted = any(row["parameters"] is not None for row in models)
-    table = columns("name", *(["para-\nmeters", "multiply-\nadds"] if counted else []), "input", "weights")
+    table = columns("name", *(["para-\nmeters", "multiply-\nadds"] if counted else []), "input", "top 1", "weights")
     # What does not fit on the line is cut: `models NAME` says it all.
     table.expand = True
     table.add_column("what for", ratio=1, no_wrap=True, overflow="ellipsis")
     for row in models:
         counts = [amount(row[key]) for key in ("parameters", "multiply_adds")] if counted else []
         input_size = f"{row['input_size']}" if row["input_size"] else "any"
-        table.add_row(plain(row["name"]), *counts, input_size, row["weights"], plain(row["use"] or ""))
+        top1 = _number(row["top1"], 3)
+        table.add_row(plain(row["name"]), *counts, input_size, top1, row["weights"], plain(row["use"] or ""))
     show(table)
 
 
@@ -123,9 +124,32 @@ def show_model(model: Values, layers: Sequence[Values]) -> None:
         shape = " x ".join(str(length) for length in layer["output"])
         table.add_row(plain(layer["name"]), layer["kind"], shape, f"{layer['parameters']:,}")
     show(table, Text())
-    for key in ("parameters", "multiply_adds", "input_size", "source", "weights", "family", "use"):
+    for key in ("parameters", "multiply_adds", "input_size", "top1", "top1_source", "source", "weights", "family", "use"):
         value = model[key]
         show(_fact(key.replace("_", " "), "-" if value is None else f"{value:,}" if isinstance(value, int) else value))
+
+
+def show_speed(models: Sequence[Values]) -> None:
+    """Of `models --measure`: a line an architecture, then what could not be measured."""
+    table = columns("name", "para-\nmeters", "top 1", "training\nimages/s", "memory", "inference\nimages/s", "memory")
+    done = [row for row in models if "error" not in row["measured"]]
+    for row in done:
+        found = row["measured"]
+        speeds = [
+            cell
+            for kind in ("training", "inference")
+            for cell in (rate(found[f"{kind}_images_per_second"]), _size_or_dash(found[f"{kind}_memory"]))
+        ]
+        table.add_row(plain(row["name"]), amount(row["parameters"]), _number(row["top1"], 3), *speeds)
+    show(table)
+    if done:
+        first = done[0]["measured"]
+        show(Text(), _fact("measured on", f"{first['device']}, {first['precision']}; memory is the peak of one process"))
+    show(*(_fact(row["name"], row["measured"]["error"]) for row in models if "error" in row["measured"]))
+
+
+def _size_or_dash(count: int | None) -> str:
+    return "-" if count is None else size(count)
 
 
 def amount(count: int | None) -> str:

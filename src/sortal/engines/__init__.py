@@ -1,8 +1,10 @@
 """Engines: what turns recipes into trained networks. They are reached by name, so that no framework is imported unasked."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from sortal.errors import MissingExtra
+from sortal.events import Observer
 from sortal.registry import Entry, Registry
 
 if TYPE_CHECKING:  # what it stands on takes a second to import, and inference needs none of it
@@ -13,17 +15,20 @@ ENGINES.add("torch", "sortal.engines.torch.engine:ENGINE", "PyTorch, with timm's
 
 
 CATALOGUES = Registry("engine")
-CATALOGUES.add("torch", "sortal.engines.torch.models.listing", "our own networks, and timm's")
+CATALOGUES.add("torch", "sortal.engines.torch.models.listing", "our own networks, timm's and torchvision's")
 
 
 class Catalogue(Protocol):
     """What an engine can tell about its architectures, for `sortal models`."""
 
-    def rows(self, pattern: str = "") -> list[dict[str, Any]]:
-        """A row for each name that contains or matches `pattern`, with the contract's keys."""
+    def rows(self, *patterns: str) -> list[dict[str, Any]]:
+        """A row for each name that is, contains or matches a pattern, with the contract's keys; raises `UnknownName`."""
 
     def layers(self, name: str) -> list[dict[str, Any]]:
         """The layers of one network: name, kind, output, parameters; raises `UnknownName`."""
+
+    def measured(self, names: Sequence[str], observe: Observer) -> dict[str, dict[str, Any]]:
+        """Images a second and peak memory on this machine, or the error, by name."""
 
 
 def load(name: str) -> "Engine":

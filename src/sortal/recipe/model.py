@@ -318,8 +318,10 @@ class Recipe(Group):
     """Pixels of the shorter side before the centre is cropped; 0 is the model's own, or `image_size` where it has none."""
     channels: Literal[1, 3] = 3
     """1 for grey images, 3 for colour."""
-    stem: Literal["default", "small"] = "default"
-    """'small': the first convolution becomes 3x3 with stride 1 and the first pooling goes, for images up to 64 pixels."""
+    stem: Literal["default", "small", "small_random"] = "default"
+    """'small': the first convolution becomes 3x3 with stride 1 and the first pooling goes, for images up to 64 pixels; a
+    pretrained kernel is resampled to 3x3. 'small_random': likewise, but that convolution starts at random while all else is
+    pretrained."""
     max_pixels: int = Field(default=100_000_000, ge=1)
     """Width times height beyond which an image is refused before it is decoded."""
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -362,6 +364,10 @@ class Recipe(Group):
             problems.append(f"micro_batch must be at most batch_size ({self.batch_size}), got {self.micro_batch}")
         if self.strategy == "scratch" and self.weights not in ("none", "default"):
             problems.append(f"strategy 'scratch' starts from random weights, got weights = {self.weights!r}")
+        if self.stem == "small_random" and (self.strategy == "scratch" or self.weights == "none"):
+            problems.append(
+                "stem 'small_random' leaves out one layer of pretrained weights, and here there are none: set 'small'"
+            )
         if self.strategy == "features" and (self.augment.mixup or self.augment.cutmix):
             problems.append(
                 "strategy 'features' trains on stored outputs, which cannot be mixed as images: set mixup and cutmix to 0"

@@ -288,7 +288,7 @@ PRESETS.add(
 def seed002_transfer() -> Recipe:
     """Tutorial 002's transfer: pretrained ResNet-18, first convolution 3x3 with stride 1, no first pooling, on 32 pixels.
 
-    The tutorial replaces the first convolution by a random one; here the pretrained kernel is resampled to 3x3. It names
+    As in the tutorial the first convolution is a new, random one; stem = 'small' would resample the pretrained kernel. It names
     no rate for this network; SGD at 0.1 as in its training loop would undo what was learnt before, so a tenth is set. The
     weights are timm's resnet18.tv_in1k, from the local cache, or with weights = 'hub' from the network. Not yet measured
     here.
@@ -298,7 +298,7 @@ def seed002_transfer() -> Recipe:
             "model": "resnet18.tv_in1k",
             "weights": "default",
             "strategy": "full",
-            "stem": "small",
+            "stem": "small_random",
             "learning_rate": 0.01,
             "epochs": 30,
             "head": Head(),

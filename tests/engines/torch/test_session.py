@@ -90,6 +90,7 @@ CHANGES: list[dict[str, Any]] = [
     {"optimizer": Optimizer(name="rmsprop", momentum=0)},
     {"optimizer": Optimizer(accumulate=2), "batch_size": 4},
     {"micro_batch": 3},
+    {"model": "googlenet", "average": Average(name="ema", decay=0.9)},  # auxiliary classifiers have weights and dropout too
 ]
 
 

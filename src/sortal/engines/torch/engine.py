@@ -18,14 +18,21 @@ from sortal.engines.torch.export import to_onnx, with_initializer
 from sortal.engines.torch.frozen import TorchFrozen, to_bytes
 from sortal.engines.torch.inputs import FeatureInputs, PixelInputs
 from sortal.engines.torch.models import table
+from sortal.engines.torch.models.body import Body
 from sortal.engines.torch.models.weights import file_of, load_weights, sha256_of
-from sortal.engines.torch.network import Deployed, Network, make_head
+from sortal.engines.torch.network import Deployed, Network, NetworkInTraining, make_head
 from sortal.engines.torch.session import TorchSession
+from sortal.errors import NotSupported
 from sortal.plan import Machine
 from sortal.preprocess import Preprocess
 from sortal.recipe import Recipe
 
 HEAD_SEED, BODY_SEED = 0x5EAD, 0xB0D1  # apart, so that a head's start does not depend on the body it is put on
+
+TRAINS_ALL = ("full", "staged", "progressive", "scratch")
+"""Strategies that sooner or later train the whole body, so that auxiliary classifiers have something to pull on."""
+LARGEST = 2**31 - 2**26
+"""Bytes of weights that fit into one ONNX graph: Protocol Buffers end at 2 GiB, and the graph itself needs some of that."""
 
 
 class TorchEngine:
@@ -57,14 +64,21 @@ class TorchEngine:
                 values["runtime"], reasons["runtime"] = self._fastest_runtime(recipe, preprocess)
         else:
             values["runtime"] = "torch"
+            if recipe.model not in table.OURS:
+                self._require_exportable(recipe, preprocess, classes)
             if "auto" in (recipe.precision, recipe.layout):
-                make = partial(self._network, recipe, preprocess, classes)
+                make = partial(self._network, recipe, preprocess, classes, training=True)
                 precision, layout, reason = measure.training_choice(
                     recipe, make, size=preprocess.size, channels=preprocess.channels, classes=classes
                 )
                 values |= {"precision": precision, "layout": layout}
                 reasons |= {"precision": reason, "layout": reason}
         return Recipe.model_validate(values), reasons
+
+    def _require_exportable(self, recipe: Recipe, preprocess: Preprocess, classes: int) -> None:
+        """Raise `NotSupported` before a training that could not end in a bundle; a few seconds, once for each network."""
+        deployed = Deployed(self._network(recipe, preprocess, classes))
+        to_onnx(deployed, size=preprocess.size, channels=preprocess.channels, output="probabilities")
 
     def _fastest_runtime(self, recipe: Recipe, preprocess: Preprocess) -> tuple[str, str]:
         network = self._network(recipe, preprocess, classes=2)
@@ -88,7 +102,7 @@ class TorchEngine:
             head = make_head(recipe.head, samples.features.plain_ND.shape[1], classes)
             stored = FeatureInputs(samples, samples.features, recipe, device)
             return TorchSession(recipe, samples, head, stored, dict.fromkeys(head.state_dict(), 0), device)
-        network = self._network(recipe, preprocess, classes)
+        network = self._network(recipe, preprocess, classes, training=True)
         inputs = PixelInputs(samples, recipe, preprocess, device)
         return TorchSession(recipe, samples, network, inputs, network.depths(), device)
 
@@ -109,14 +123,31 @@ class TorchEngine:
     def _pretrained(self, recipe: Recipe) -> bool:
         return recipe.strategy != "scratch" and recipe.weights != "none"
 
-    def _network(self, recipe: Recipe, preprocess: Preprocess, classes: int) -> Network:
-        """The recipe's network with its starting weights; the same for the same recipe, in any process."""
+    def _network(self, recipe: Recipe, preprocess: Preprocess, classes: int, *, training: bool = False) -> Network:
+        """The recipe's network with its starting weights; the same for the same recipe, in any process.
+
+        For training, a body with taps gets its auxiliary classifiers, if the strategy trains what is before them.
+        """
         torch.manual_seed(BODY_SEED ^ recipe.seed)
         body = table.create(recipe.model, channels=preprocess.channels, image_size=preprocess.size, stem=recipe.stem)
         if self._pretrained(recipe):
             load_weights(body, recipe.model, recipe.weights, sha256=recipe.weights_sha256)
+        _require_small_enough(recipe.model, body)
         torch.manual_seed(HEAD_SEED ^ recipe.seed)
-        return Network(body, make_head(recipe.head, body.dimensions, classes), preprocess)
+        head = make_head(recipe.head, body.dimensions, classes)
+        if training and body.taps and recipe.strategy in TRAINS_ALL:
+            return NetworkInTraining(body, head, preprocess, classes)
+        return Network(body, head, preprocess)
+
+
+def _require_small_enough(name: str, body: Body) -> None:
+    """Raise `NotSupported` before a training whose result could not be written."""
+    size = sum(tensor.numel() * tensor.element_size() for tensor in body.state_dict().values())
+    if size > LARGEST:
+        raise NotSupported(
+            f"{name} has {size / 1e9:.1f} GB of weights, and a bundle's graph holds at most {LARGEST / 1e9:.1f} GB",
+            hint="take a smaller model; `sortal models PATTERN` shows how many parameters each has",
+        )
 
 
 class TorchAssembled:

@@ -1,8 +1,9 @@
 """From a torch module to an ONNX graph held in memory, with our metadata inside."""
 
+import contextlib
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -11,14 +12,19 @@ import torch
 from torch import nn
 from torch.jit._trace import TracerWarning  # where it is defined; torch.jit does not export it by name
 
+from sortal.errors import NotSupported
+
 OPSET = 17
 
 
 def to_onnx(module: nn.Module, *, size: int, channels: int, output: str) -> bytes:
-    """The module as a graph from `images`, uint8 (N, S, S, C), to `output`, float32, for any N."""
+    """The module as a graph from `images`, uint8 (N, S, S, C), to `output`, float32, for any N.
+
+    Raises `NotSupported` where ONNX has no words for what the module does.
+    """
     buffer = io.BytesIO()
     example = torch.zeros((2, size, size, channels), dtype=torch.uint8)
-    with warnings.catch_warnings(), torch.inference_mode():
+    with warnings.catch_warnings(), torch.inference_mode(), _failures_explained():
         # The tracer takes a second where the newer exporter takes 17 (EfficientNet-Lite0, measured). It can take for a constant
         # what is none: whoever calls this compares the graph with its module before using it.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -35,6 +41,21 @@ def to_onnx(module: nn.Module, *, size: int, channels: int, output: str) -> byte
             dynamic_axes={"images": {0: "N"}, output: {0: "N"}},
         )
     return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def _failures_explained() -> Iterator[None]:
+    """Turn the exporter's errors into one with a cure."""
+    # It prints the whole graph first, and standard output belongs to the answer.
+    torch._C._jit_set_onnx_log_output_stream("stderr")
+    torch._C._jit_set_onnx_log_enabled(False)
+    try:
+        yield
+    except (torch.onnx.errors.OnnxExporterError, torch.onnx.errors.UnsupportedOperatorError) as error:
+        raise NotSupported(
+            f"this network cannot be written as an ONNX graph at this size: {str(error).partition('. ')[0]}",
+            hint="take another image_size or another model; a bundle cannot be made without the graph",
+        ) from error
 
 
 def with_initializer(graph: bytes, name: str, value: float, metadata: Mapping[str, str]) -> bytes:

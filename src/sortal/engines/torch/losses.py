@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from sortal.engines.torch.network import Outputs
 from sortal.recipe import Loss
 
 BETA = 0.999  # of the effective number: beyond some 1,000 images of a class more of them hardly count (Cui et al. 2019)
@@ -65,6 +66,13 @@ LOSSES: dict[str, Callable[[Loss, int, Tensor | None], Criterion]] = {"cross_ent
 def smoothing_over_all(spec: Loss, classes: int) -> float:
     """The share that is spread over all classes, whichever the recipe's share is spread over; see `Loss.smooth_over`."""
     return spec.label_smoothing * (classes / (classes - 1) if spec.smooth_over == "others" else 1)
+
+
+def summed_loss(loss: Callable[[Tensor, Tensor], Tensor], outputs: Outputs, targets: Tensor) -> Tensor:
+    """The loss of a network's outputs in float32: of its logits, or the weighted sum over it and its auxiliary classifiers."""
+    if isinstance(outputs, Tensor):
+        return loss(outputs.float(), targets)
+    return torch.stack([weight * loss(logits.float(), targets) for weight, logits in outputs]).sum()
 
 
 def class_weights(kind: str, labels_M: NDArray[np.int64], classes: int) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from sortal.engines.torch import device as devices
+from sortal.engines.torch.losses import summed_loss
 from sortal.engines.torch.network import Network
 from sortal.engines.torch.precision import autocast
 from sortal.recipe import Recipe
@@ -29,13 +30,18 @@ def training_choice(
     """
     precisions: list[str] = ["float32", _half()] if recipe.precision == "auto" else [recipe.precision]
     layouts: list[str] = ["nchw", "channels_last"] if recipe.layout == "auto" else [recipe.layout]
-    count = max(1, min(recipe.batch_size, PIXELS // size**2))
+    count = batch_of(recipe.batch_size, size)
     rates: dict[tuple[str, str], float] = {}
     for precision, layout in _candidates(precisions, layouts):
         rates[precision, layout] = count / _seconds_a_step(make(), precision, layout, (count, channels, size, size), classes)
     best_precision, best_layout = max(rates, key=lambda pair: rates[pair] / (1 if pair[0] == "float32" else WORTHWHILE))
     told = ", ".join(f"{p} {layout} {rate:.0f}" for (p, layout), rate in rates.items())
     return best_precision, best_layout, f"measured images/s in training: {told}"
+
+
+def batch_of(wanted: int, size: int) -> int:
+    """Images that are measured with: so many, or fewer where they are large."""
+    return max(1, min(wanted, PIXELS // size**2))
 
 
 def _candidates(precisions: list[str], layouts: list[str]) -> Iterable[tuple[str, str]]:
@@ -62,22 +68,23 @@ def _seconds_a_step(model: nn.Module, precision: str, layout: str, shape: tuple[
     def step() -> None:
         with devices.failures_explained():
             with autocast(precision, device):
-                loss = functional.cross_entropy(model(x).float(), labels)
+                loss = summed_loss(functional.cross_entropy, model(x), labels)
             loss.backward()  # type: ignore[no-untyped-call]
         model.zero_grad(set_to_none=True)
         devices.wait(device)
 
-    return _best_of(step)
+    return best_of(step)
 
 
 def inference_choice(candidates: dict[str, Callable[[np.ndarray], object]], images: np.ndarray) -> tuple[str, str]:
     """The fastest of several ways to run the same images, and the reason with its figures."""
-    rates = {name: len(images) / _best_of(lambda run=run: run(images), times=1) for name, run in candidates.items()}  # type: ignore[misc]
+    rates = {name: len(images) / best_of(lambda run=run: run(images), times=1) for name, run in candidates.items()}  # type: ignore[misc]
     best = max(rates, key=lambda name: rates[name])
     return best, "measured images/s of the frozen part: " + ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
 
 
-def _best_of(action: Callable[[], object], *, times: int = 2) -> float:
+def best_of(action: Callable[[], object], *, times: int = 2) -> float:
+    """Seconds that an action takes, the best of several times after one that does not count."""
     action()  # warm-up: kernels are chosen and memory is laid out
     taken = []
     for _ in range(times):

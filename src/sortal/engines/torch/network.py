@@ -1,6 +1,7 @@
 """The network of a recipe: normalisation, a body that gives features, and a head that gives logits."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,12 @@ from torch import Tensor, nn
 from sortal.engines.torch.models.body import Body
 from sortal.preprocess import Preprocess
 from sortal.recipe import Head
+
+AUXILIARY = "auxiliary."
+"""Before the names of tensors that training alone needs."""
+Outputs = Tensor | list[tuple[float, Tensor]]
+"""Logits (N, K), or in training several of them, each with the weight of its loss in the sum."""
+T = TypeVar("T")
 
 
 class Network(nn.Module):
@@ -25,8 +32,11 @@ class Network(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """Features of shape (N, D)."""
-        features: Tensor = self.body((x - self.mean) / self.std)
+        features: Tensor = self.body(self.normalised(x))
         return features
+
+    def normalised(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std
 
     def depths(self) -> dict[str, int]:
         """Each parameter's distance from the classes, in stages: the head is 0, the body's last stage 1, and so on."""
@@ -35,9 +45,36 @@ class Network(nn.Module):
             depths |= {f"body.{name}": depth for name in names}
         return depths
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Outputs:
         logits: Tensor = self.head(self.features(x))
         return logits
+
+
+class NetworkInTraining(Network):
+    """A network whose body has taps, with a classifier at each; in evaluation it is the network without them."""
+
+    def __init__(self, body: Body, head: nn.Module, preprocess: Preprocess, classes: int) -> None:
+        super().__init__(body, head, preprocess)
+        self.auxiliary = nn.ModuleList(tap.make(classes) for tap in body.taps)
+
+    def depths(self) -> dict[str, int]:
+        """As of the network; auxiliary classifiers learn like the head."""
+        return super().depths() | {f"{AUXILIARY}{name}": 0 for name, _ in self.auxiliary.named_parameters()}
+
+    def forward(self, x: Tensor) -> Outputs:
+        # A lone image has no batch statistics where Inception's classifier has shrunk its maps to one place.
+        if not self.training or len(x) == 1:
+            return super().forward(x)
+        features, maps = self.body.tapped(self.normalised(x))
+        outputs: list[tuple[float, Tensor]] = [(1.0, self.head(features))]
+        for tap, classifier, map_NCHW in zip(self.body.taps, self.auxiliary, maps, strict=True):
+            outputs.append((tap.weight, classifier(map_NCHW)))
+        return outputs
+
+
+def shipped(tensors: dict[str, T]) -> dict[str, T]:
+    """Those that evaluation needs."""
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(AUXILIARY)}
 
 
 class BodyFromBytes(nn.Module):

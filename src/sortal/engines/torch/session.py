@@ -15,7 +15,8 @@ from sortal.data.samples import Samples
 from sortal.engines.protocol import Batch
 from sortal.engines.torch.device import failures_explained, release
 from sortal.engines.torch.inputs import Inputs
-from sortal.engines.torch.losses import make_loss
+from sortal.engines.torch.losses import make_loss, summed_loss
+from sortal.engines.torch.network import shipped
 from sortal.engines.torch.optim import make_optimizer, restore_arrays, set_rate, state_arrays
 from sortal.engines.torch.parts import Buffers, Room
 from sortal.engines.torch.precision import autocast, loss_scaler, restore_scaler, scaler_arrays
@@ -102,8 +103,8 @@ class TorchSession:
 
     def _loss(self, inputs: Tensor, targets: Tensor, head_only: bool) -> Tensor:
         with autocast(self.recipe.precision, self.device):
-            logits = self._head_only(inputs) if head_only else self.model(inputs)
-            return self.loss(logits.float(), targets)
+            outputs = self._head_only(inputs) if head_only else self.model(inputs)
+            return summed_loss(self.loss, outputs, targets)
 
     def _update(self, batch: Batch, rate: float) -> None:
         """One step along the gradients, and one of the average behind it."""
@@ -197,7 +198,7 @@ class TorchSession:
             _fill(self.averaged, parts["average"])
 
     def weights(self) -> dict[str, NDArray[Any]]:
-        return _arrays(self.averaged if self.averaged is not None else _tensors(self.model))
+        return _arrays(shipped(self.averaged if self.averaged is not None else _tensors(self.model)))
 
 
 class _Swapped(nn.Module):

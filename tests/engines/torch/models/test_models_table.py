@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sortal.engines.torch.models import table
+from sortal.engines.torch.models import spellings, table
 from sortal.errors import NotSupported, UnknownName
 
 OURS = [entry.name for entry in table.OURS]
@@ -79,7 +79,36 @@ def test_an_unknown_name_is_answered_with_the_nearest_of_ours_and_timms():
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "smallest"), [("lenet5", 12, 16), ("compact", 5, 8), ("keras_cnn", 7, 8), ("vgg11", 31, 32)]
+    ("elsewhere", "here"),
+    [
+        ("mobilenet_v2", "mobilenetv2_100"),
+        ("MobileNet-V3", "mobilenetv3_large_100"),
+        ("mobilenet_v3_large", "mobilenetv3_large_100"),
+        ("vit_b_16", "vit_base_patch16_224"),
+        ("vit_l_16", "vit_large_patch16_224"),
+        ("swin_t", "swin_tiny_patch4_window7_224"),
+        ("ResNet50", "resnet50"),
+        ("EfficientNetB7", "efficientnet_b7"),
+        ("InceptionV3", "inception_v3"),
+        ("GoogLeNet", "googlenet"),
+        ("LeNet-5", "lenet5"),
+    ],
+)
+def test_another_spelling_is_answered_with_the_name_it_has_here(elsewhere, here):
+    with pytest.raises(UnknownName, match=elsewhere) as caught:
+        table.known(elsewhere)
+    assert f"model = '{here}'" in caught.value.hint
+    assert table.known(here) == here
+
+
+def test_every_name_that_another_spelling_leads_to_exists():
+    assert not set(spellings.ELSEWHERE.values()) - set(table.names())
+    assert not set(spellings.ELSEWHERE) & set(table.names()), "a name that is one already needs no answer"
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "smallest"),
+    [("lenet5", 12, 16), ("compact", 5, 8), ("keras_cnn", 7, 8), ("vgg11", 31, 32), ("vit_tiny_patch16_224", 15, 16)],
 )
 def test_a_size_too_small_is_answered_with_the_smallest_that_works(name, size, smallest):
     with pytest.raises(NotSupported, match=f"{name} does not take images of {size} pixels") as caught:
@@ -93,7 +122,9 @@ def test_networks_made_for_one_size_are_made_for_the_one_asked_for():
     assert body(torch.rand(1, 3, 48, 48)).shape == (1, 192)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenetv2_050", pytest.param("densenet121", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "mobilenetv2_050", "convnext_atto", pytest.param("densenet121", marks=pytest.mark.slow)]
+)
 def test_a_small_stem_keeps_the_size_of_the_image(name):
     def side_after_stem(stem):
         body = table.create(name, channels=1, image_size=32, stem=stem)
@@ -108,10 +139,29 @@ def test_a_small_stem_keeps_the_size_of_the_image(name):
     assert side_after_stem("default")[1] < 32
 
 
-@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "convnext_atto", "compact"])
-def test_a_network_without_such_a_stem_refuses_to_make_it_small(name):
-    with pytest.raises(NotSupported, match=name):
-        table.create(name, channels=3, image_size=32, stem="small")
+@pytest.mark.parametrize("stem", ["small", "small_random"])
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("vit_tiny_patch16_224", "attends to patches"),
+        ("swin_tiny_patch4_window7_224", "attends to patches"),
+        ("compact", "has a small stem already"),
+        ("vgg11", "has a small stem already"),
+        pytest.param("repvgg_a0", "at no size", marks=pytest.mark.slow),
+    ],
+)
+def test_a_network_without_a_stem_to_make_small_says_why(name, reason, stem):
+    with pytest.raises(NotSupported, match=f"{name}.*{reason}"):
+        table.create(name, channels=3, image_size=32, stem=stem)
+
+
+def test_a_small_stem_makes_smaller_images_fit_and_the_smallest_is_told():
+    with pytest.raises(NotSupported) as default:
+        table.create("inception_v3", channels=3, image_size=32)
+    with pytest.raises(NotSupported) as small:
+        table.create("inception_v3", channels=3, image_size=32, stem="small")
+    assert "image_size = 75" in default.value.hint
+    assert "image_size = 37" in small.value.hint
 
 
 def test_pretrained_networks_expect_what_their_weights_were_trained_with():

@@ -174,3 +174,21 @@ def test_a_small_stem_takes_pretrained_weights(tmp_path):
     body = make("resnet18", stem="small")
     weights.load_weights(body, "resnet18", str(tmp_path / "w.pth"))
     assert body.net.conv1.weight.shape == (64, 3, 3, 3)
+
+
+@pytest.mark.parametrize(("stem", "pretrained"), [("small", True), ("small_random", False)])
+def test_the_first_convolution_of_a_small_stem_is_resampled_or_stays_random(stem, pretrained, tmp_path):
+    import timm
+
+    torch.manual_seed(4)
+    state = timm.create_model("resnet18").state_dict()
+    torch.save(state, tmp_path / "w.pth")
+    torch.manual_seed(5)
+    body = make("resnet18", stem=stem)
+    before = body.net.conv1.weight.clone()
+    weights.load_weights(body, "resnet18", str(tmp_path / "w.pth"))
+    resampled = weights.fit_kernel(state["conv1.weight"], before)
+    assert torch.equal(body.net.conv1.weight, resampled if pretrained else before)
+    assert torch.equal(body.net.layer4[0].conv1.weight, state["layer4.0.conv1.weight"])
+    if not pretrained:
+        assert float(before.detach().abs().max()) <= 27**-0.5, "as torch starts any convolution of 3 x 3 x 3"

@@ -2,23 +2,22 @@
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from sortal.engines.torch.models.body import Body
-from sortal.errors import NotSupported
+from sortal.engines.torch.models.auxiliary import inception_v3_taps
+from sortal.engines.torch.models.body import LibraryBody, PoolTo
+
+VGG_SIDE, VGG_STRIDE = 7, 32
+"""Of the maps that VGG's dense layers take, and pixels of the image for each."""
 
 
-class TimmBody(Body):
+class TimmBody(LibraryBody):
     """A timm network that gives its pooled features."""
 
-    def __init__(self, net: nn.Module, image_size: int) -> None:
-        super().__init__({}, dimensions=0)
-        self.net = net
-        self.image_size = image_size
-
-    def forward(self, x: Tensor) -> Tensor:
-        features: Tensor = self.net(x)
-        return features
+    def __init__(self, net: nn.Module, name: str, image_size: int) -> None:
+        super().__init__(net, image_size)
+        if name.partition(".")[0] == "inception_v3":
+            self.taps = inception_v3_taps()
 
     def stages(self) -> list[list[str]]:
         from timm.models import group_parameters
@@ -37,6 +36,8 @@ def timm_net(name: str, channels: int, size: int, **options: Any) -> nn.Module:
         options["img_size"] = size
     # `exportable`: padding and activations that a graph can be made of.
     net: nn.Module = timm.create_model(name, num_classes=0, in_chans=channels, exportable=True, **options)
+    if isinstance(net, timm.models.VGG) and size < VGG_SIDE * VGG_STRIDE:
+        net.features.append(PoolTo(VGG_SIDE))  # else timm pools adaptively, which cannot be exported
     return net
 
 
@@ -48,40 +49,18 @@ def config(name: str) -> dict[str, Any]:
     return dict(found.to_dict()) if found is not None else {}
 
 
-def first_conv_name(name: str) -> str:
-    """Where in timm's network the first convolution stands; '' where timm does not say."""
-    place = config(name).get("first_conv") or ""
-    return place if isinstance(place, str) else str(place[0])
+def in_patches(name: str, net: nn.Module) -> bool:
+    """Whether a network attends to patches: one for a single size, or one whose first step is a cut and that has attention."""
+    if config(name).get("fixed_input_size"):
+        return True
+    first = net.get_submodule(config(name).get("first_conv") or "") if isinstance(config(name).get("first_conv"), str) else None
+    cut = isinstance(first, nn.Conv2d) and first.kernel_size == first.stride
+    return cut and any("Attention" in type(module).__name__ for module in net.modules())
 
 
-def make_stem_small(net: nn.Module, name: str) -> None:
-    """First convolution to 3x3 with stride 1, first pooling away, so that small images are not shrunk before they are seen.
+def whole(name: str) -> nn.Module:
+    """The network with the classifier that its weights have."""
+    import timm
 
-    Raises `NotSupported` for networks that cut images into patches.
-    """
-    place = first_conv_name(name)
-    modules = dict(net.named_modules())
-    conv = modules.get(place)
-    if not isinstance(conv, nn.Conv2d) or conv.kernel_size[0] % 2 == 0 or conv.stride[0] > 2:
-        raise NotSupported(
-            f"{name} does not begin with a convolution that could be made small",
-            hint="set stem = 'default' and a larger image_size, or take a residual network such as resnet18",
-        )
-    small = nn.Conv2d(conv.in_channels, conv.out_channels, 3, 1, 1, groups=conv.groups, bias=conv.bias is not None)
-    nn.init.kaiming_normal_(small.weight, mode="fan_out", nonlinearity="relu")
-    net.set_submodule(place, small)
-    pool = _stem_pool(modules, place)
-    if pool:
-        net.set_submodule(pool, nn.Identity())
-
-
-def _stem_pool(modules: dict[str, nn.Module], first_conv: str) -> str:
-    """Where the first pooling is: by its usual name, else what pools before a second convolution; '' if there is none."""
-    if "maxpool" in modules:
-        return "maxpool"
-    for place in list(modules)[list(modules).index(first_conv) + 1 :]:
-        if isinstance(modules[place], nn.MaxPool2d | nn.AvgPool2d):
-            return place
-        if isinstance(modules[place], nn.Conv2d):
-            return ""
-    return ""
+    net: nn.Module = timm.create_model(name, exportable=True)
+    return net

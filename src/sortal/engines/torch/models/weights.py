@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sortal.engines.torch.models import table, timm_body
-from sortal.engines.torch.models.body import Body
+from sortal.engines.torch.models import table, timm_body, torchvision_body
+from sortal.engines.torch.models.body import Body, LibraryBody
 from sortal.engines.torch.models.timm_body import TimmBody
 from sortal.errors import MissingExtra, WeightsError
 
@@ -34,20 +34,20 @@ class Loaded:
 def load_weights(body: Body, name: str, weights: str, *, sha256: str = "") -> Loaded:
     """Put pretrained weights into a body of `table.create(name)`; nothing is changed unless everything fits.
 
-    `weights`: 'default' (embedded package, else the local cache), 'hub' (downloaded by timm), or the path of a .safetensors,
-    .pth or .pt file, which is read as data only and whose SHA-256, if given, is checked before it is parsed. A classifier
-    in the file is left out, whatever its classes. First convolutions are fitted to another number of channels or to a
-    small stem. Raises `WeightsError`.
+    `weights`: 'default' (embedded package, else the local cache), 'hub' (downloaded by the library that has the network), or
+    the path of a .safetensors, .pth or .pt file, which is read as data only and whose SHA-256, if given, is checked before it
+    is parsed. Classifiers in the file are left out, auxiliary ones too, whatever their classes. First convolutions are fitted
+    to another number of channels or to a small stem; one that is to stay random does. Raises `WeightsError`.
     """
     if weights == "default":
         source, state = _default(body, name, sha256)
     elif weights == "hub":
         if sha256:
             raise WeightsError("weights_sha256 can be checked for files only", hint="download the file and name its path")
-        source, state = "hub", _from_timm(body, name)
+        source, state = "hub", _from_library(body, name)
     else:
         source, state = weights, read_file(Path(weights), sha256=sha256)
-    state, dropped = _without_classifier(state, name)
+    state, dropped = _without_classifier(state, name, tuple(tap.file_prefix for tap in body.taps))
     _fit(body, name, state, source)
     return Loaded(source, dropped)
 
@@ -60,7 +60,7 @@ def available(name: str) -> str:
         return "embedded"
     if cached_file(name) is not None:
         return "cache"
-    cfg = timm_body.config(name)
+    cfg = table.config(name)
     return "hub" if cfg.get("hf_hub_id") or cfg.get("url") else "none"
 
 
@@ -116,7 +116,9 @@ def embedded_file() -> Path | None:
 
 
 def cached_file(name: str) -> Path | None:
-    """timm's weights of a name in the local cache of the hub, if they are there."""
+    """A library's weights of a name in the local cache of its hub, if they are there."""
+    if name in torchvision_body.ARCHITECTURES:
+        return torchvision_body.cached_file(name)
     from huggingface_hub import try_to_load_from_cache
 
     repository = timm_body.config(name).get("hf_hub_id")
@@ -129,8 +131,10 @@ def _default(body: Body, name: str, sha256: str) -> tuple[str, dict[str, Tensor]
     if where == "embedded" and path is not None:
         return "embedded", _renamed(read_file(path, sha256=sha256), body)
     if where == "cache" and path is not None:
-        if sha256:
-            read_file(path, sha256=sha256)
+        if sha256 or not isinstance(body, TimmBody):
+            state = read_file(path, sha256=sha256)
+        if not isinstance(body, TimmBody):
+            return "cache", state
         return "cache", _from_timm(body, name, pretrained_cfg_overlay={"file": str(path), "hf_hub_id": None, "url": ""})
     if name.partition(".")[0] == EMBEDDED:
         raise MissingExtra("the package with EfficientNet-Lite0's weights", "torch")
@@ -139,6 +143,12 @@ def _default(body: Body, name: str, sha256: str) -> tuple[str, dict[str, Tensor]
         "none": "set strategy = 'scratch', or name a file",
     }[where]
     raise WeightsError(f"there are no pretrained weights for {name} on this machine", hint=cure)
+
+
+def _from_library(body: Body, name: str) -> dict[str, Tensor]:
+    if name in torchvision_body.ARCHITECTURES:
+        return torchvision_body.downloaded(name)
+    return _from_timm(body, name)
 
 
 def _from_timm(body: Body, name: str, **options: Any) -> dict[str, Tensor]:
@@ -173,24 +183,28 @@ def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
     return {str(key).removeprefix("module."): value for key, value in content.items()}
 
 
-def _without_classifier(state: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+def _without_classifier(
+    state: Mapping[str, Tensor], name: str, auxiliary: tuple[str, ...]
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Tensors of the body under the architecture's own names; a bundle of ours says 'body.' and 'head.' before them."""
     if any(key.startswith("body.") for key in state):
         kept = {
             key.removeprefix("body.").removeprefix("net."): value for key, value in state.items() if key.startswith("body.")
         }
         return kept, tuple(sorted(key for key in state if key.startswith("head.")))
-    places = (timm_body.config(name).get("classifier") or ()) if name not in table.OURS else ()
+    places = (table.config(name).get("classifier") or ()) if name not in table.OURS else ()
     places = (places,) if isinstance(places, str) else tuple(places)
-    dropped = tuple(sorted(key for key in state if key.rpartition(".")[0] in places))  # files come in any order
+    # Sorted, since files come in any order. `startswith` of an empty tuple is false.
+    dropped = tuple(sorted(key for key in state if key.rpartition(".")[0] in places or key.startswith(auxiliary)))
     return {key: value for key, value in state.items() if key not in dropped}, dropped
 
 
 def _fit(body: Body, name: str, state: dict[str, Tensor], source: str) -> None:
     """Copy a state into a body, once every name and shape agrees."""
-    module = body.net if isinstance(body, TimmBody) else body
+    module = body.net if isinstance(body, LibraryBody) else body
     wanted = module.state_dict()
-    first = f"{timm_body.first_conv_name(name)}.weight" if isinstance(body, TimmBody) else ""
+    state |= {key: wanted[key] for key in body.fresh}
+    first = f"{table.first_conv_name(name)}.weight" if isinstance(body, LibraryBody) else ""
     if first in state and first in wanted:
         state[first] = fit_kernel(state[first], wanted[first])
     # Files older than torch 0.4.1 do not count the batches that a norm has seen; nothing here reads the count.
