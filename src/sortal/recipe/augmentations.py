@@ -1,4 +1,4 @@
-"""Augmentation by the amount of data: none, basic, full and heavy, as in the tutorials' comparison, and which one suits how many.
+"""Augmentation by the amount of data: none, basic, full, heavy, and which of them suits how many images.
 
 The first three are those of tutorial 002's second exercise: nothing; crop and mirror; the colours of its training script as
 well. Tutorial 000 wants heavy augmentation below 1,000 images and gives no list; ours joins what the tutorials call strong.
@@ -39,7 +39,7 @@ AUGMENTATIONS.add("basic", f"{HERE}:basic", "crop and mirror")
 
 
 def basic(*, side: int) -> Augment:
-    """Crop and mirror: for 10,000 images and more. A small image moves by up to an eighth, 4 pixels of 32, as in the tutorials."""
+    """Crop and mirror: for 10,000 images and more. A small image moves by up to an eighth, 4 pixels of 32."""
     if side <= SMALL_SIDE:
         return Augment(crop="padded", padding=max(1, side // 8), flip=0.5)
     return Augment(crop="resized", scale=(0.35, 1.0), flip=0.5)
@@ -57,7 +57,7 @@ AUGMENTATIONS.add("heavy", f"{HERE}:heavy", "crop, mirror, stronger colours, tur
 
 
 def heavy(*, side: int) -> Augment:
-    """Stronger colours, turns of up to 15 degrees (guide 003) and erased rectangles (tutorial 000): for fewer than 1,000 images."""
+    """Stronger colours, turns by up to 15 degrees (guide 003), erased rectangles (tutorial 000): for fewer than 1,000 images."""
     more = {
         "rotate": 15.0,
         "fill": "reflect",

@@ -4,49 +4,72 @@ import torch
 from torchvision.transforms import v2
 
 from sortal.augment.parameters import Position
-from sortal.augment.randaugment import OPERATIONS, SIGNED, choices, magnitude
-from sortal.engines.torch.augment import randaugment
+from sortal.augment.policies import (
+    AUTO_LEVELS,
+    LEVELS,
+    OPERATIONS,
+    auto_steps,
+    magnitude,
+    rand_steps,
+    trivial_steps,
+)
+from sortal.engines.torch.augment import policies
 
-AT = Position(0, 0, np.arange(40, dtype=np.uint64))
+AT = Position(0, 0, np.arange(60, dtype=np.uint64))
+SIDE = 24
+TABLES = {
+    "rand": (v2.RandAugment._AUGMENTATION_SPACE, LEVELS),
+    "auto": (v2.AutoAugment._AUGMENTATION_SPACE, AUTO_LEVELS),
+    "trivial": (v2.TrivialAugmentWide._AUGMENTATION_SPACE, LEVELS),
+}
+STEPS = {
+    "rand": rand_steps(AT, count=2, level=9, side=SIDE),
+    "auto cifar10": auto_steps(AT, policy="cifar10", side=SIDE),
+    "auto imagenet": auto_steps(AT, policy="imagenet", side=SIDE),
+    "trivial": trivial_steps(AT, side=SIDE),
+}
 
 
-def images(n=40, channels=3):
+def images(n=60, channels=3):
     small = torch.rand(n, channels, 4, 4, generator=torch.Generator().manual_seed(0)) * 0.7 + 0.1
-    return torch.nn.functional.interpolate(small, size=(24, 24), mode="bilinear")
+    return torch.nn.functional.interpolate(small, size=(SIDE, SIDE), mode="bilinear")
 
 
-class Fixed(v2.RandAugment):
-    """torchvision's class made to draw what it is told."""
-
-    def __init__(self, operation, sign, level):
-        super().__init__(num_ops=1, magnitude=level)
-        values, _ = self._AUGMENTATION_SPACE[operation]
-
-        def signed(*arguments):
-            found = values(*arguments)
-            return None if found is None else found * sign
-
-        self._AUGMENTATION_SPACE = {operation: (signed, False)}
+def theirs(pixels, operation, strength):
+    """torchvision's own dispatch."""
+    return v2.RandAugment()._apply_image_or_video_transform(
+        pixels, operation, strength, interpolation=v2.InterpolationMode.NEAREST, fill={torch.Tensor: None}
+    )
 
 
-@pytest.mark.parametrize(("operation", "sign"), [(o, 1) for o in OPERATIONS] + [(o, -1) for o in sorted(SIGNED)])
-def test_each_operation_is_exactly_torchvisions(operation, sign):
+@pytest.mark.parametrize("table", TABLES)
+def test_every_operation_at_a_strength_of_torchvisions_tables_is_exactly_torchvisions(table):
     pixels = (images(2) * 255).to(torch.uint8)
-    ours = randaugment.transform(pixels, operation, sign * magnitude(operation, 13, 24))
-    assert torch.equal(ours, Fixed(operation, sign, 13)(pixels))
-    if operation != "Identity":
-        assert not torch.equal(ours, pixels)
+    space, levels = TABLES[table]
+    for operation, (values, signed) in space.items():
+        strengths = values(levels, SIDE, SIDE)
+        for level in range(levels if strengths is not None else 1):
+            strength = float(strengths[level]) if strengths is not None else 0.0
+            for sign in (1, -1) if signed else (1,):
+                ours = policies.transform(pixels, operation, sign * strength)
+                assert torch.equal(ours, theirs(pixels, operation, sign * strength)), (operation, sign, level)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS[1:])
+def test_every_operation_but_identity_changes_images(operation):
+    pixels = (images(2) * 255).to(torch.uint8)
+    assert not torch.equal(policies.transform(pixels, operation, magnitude(operation, 20, SIDE)), pixels)
+    assert torch.equal(policies.transform(pixels, "Identity", 0.0), pixels)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_every_image_goes_through_the_operations_it_drew_in_their_order(channels):
+@pytest.mark.parametrize("name", STEPS)
+def test_every_image_goes_through_the_operations_it_drew_in_their_order(name, channels):
     batch = images(channels=channels)
-    varied = randaugment.apply(batch, AT, count=2, level=9)
-    operations_NO, reversed_NO = choices(AT, 2)
+    varied = policies.apply(batch, STEPS[name])
     for n in range(len(AT)):
         one = (batch[n : n + 1] * 255).round().to(torch.uint8)
-        for operation, backwards in zip(operations_NO[n], reversed_NO[n], strict=True):
-            name = OPERATIONS[operation]
-            one = randaugment.transform(one, name, (-1 if backwards else 1) * magnitude(name, 9, 24))
+        for operation_N, strength_N in STEPS[name]:
+            one = policies.transform(one, OPERATIONS[operation_N[n]], strength_N[n])
         assert torch.equal((varied[n] * 255).round(), one[0].to(torch.float32))
-    assert len(set(operations_NO.ravel())) >= 12
+    assert len({int(operation) for operation_N, _ in STEPS[name] for operation in operation_N}) >= 9
