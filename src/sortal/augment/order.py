@@ -21,7 +21,8 @@ Chosen = dict[str, NDArray[np.bool_]]
 
 def stages(spec: Augment) -> list[Stage]:
     """What is done, in order. A crop is always there, if only that of the centre, and comes first where the order omits it."""
-    named = [name for name in spec.order if name in spec.on or name == "crop"]
+    on = spec.on
+    named = [name for name in spec.order if name in on or name == "crop"]
     found: list[Stage] = []
     for name in named if "crop" in named else ["crop", *named]:
         # A padded crop copies bytes, and its border is not that of an interpolation: it does not join what came before.

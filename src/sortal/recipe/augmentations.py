@@ -57,7 +57,7 @@ AUGMENTATIONS.add("heavy", f"{HERE}:heavy", "crop, mirror, stronger colours, tur
 
 
 def heavy(*, side: int) -> Augment:
-    """Stronger colours, turns by up to 15 degrees (guide 003), erased rectangles (tutorial 000): for fewer than 1,000 images."""
+    """Stronger colours, turns by up to 15 degrees (guide 003), erased rectangles (tutorial 000): for under 1,000 images."""
     more = {
         "rotate": 15.0,
         "fill": "reflect",

@@ -20,10 +20,15 @@ def shifted(pixels_NRRC: Tensor, shifts_N2: NDArray[np.int64], size: int, paddin
 
     Beyond the image lies black ('constant'), its nearest pixel, or the image mirrored at its outermost pixels ('reflect').
     """
-    padded = _padded(pixels_NRRC, padding, mode)
+    padded = bordered(pixels_NRRC, padding, mode)
+    return windows(padded, shifts_N2 + (padded.shape[1] - size) // 2, size)
+
+
+def windows(pixels_NPPC: Tensor, corners_N2: NDArray[np.int64], size: int) -> Tensor:
+    """The `size` x `size` pixels of each image (N, P, P, C) from its own top left corner on, which must lie inside."""
+    padded = pixels_NPPC.contiguous()
     count, side, _, channels = padded.shape
-    low = (side - size) // 2
-    start_N2 = torch.from_numpy(shifts_N2 + low).to(padded.device)
+    start_N2 = torch.from_numpy(corners_N2).to(padded.device)
     # Every pixel begins a row of `size` pixels that lie side by side, so a crop is `size` copies of whole rows. This is
     # about 40 times faster than indexing single pixels.
     rows = padded.as_strided((count * side * side - size + 1, size * channels), (channels, 1))
@@ -81,7 +86,8 @@ def sampled(images: Tensor, grid_NSS2: Tensor, fill: str) -> Tensor:
     return functional.grid_sample(images, grid_NSS2, mode="bilinear", padding_mode=BORDERS[fill], align_corners=False)
 
 
-def _padded(pixels_NRRC: Tensor, padding: int, mode: str) -> Tensor:
+def bordered(pixels_NRRC: Tensor, padding: int, mode: str) -> Tensor:
+    """Images (N, R, R, C) with so many pixels more on each side: black, the nearest pixel, or the image mirrored."""
     if mode == "constant":
         return functional.pad(pixels_NRRC, (0, 0, padding, padding, padding, padding))
     side = pixels_NRRC.shape[1]

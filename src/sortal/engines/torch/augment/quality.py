@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sortal.augment.parameters import Floats
-from sortal.engines.torch.augment.geometry import reflected, shifted
+from sortal.engines.torch.augment.geometry import bordered, reflected, windows
 
 SHARP = 0.01
 """Standard deviation in pixels below which a Gaussian is a point in float64 as well."""
@@ -36,12 +36,17 @@ def motion_blurred(images: Tensor, length_N: NDArray[np.int64], angle_N: Floats)
     half_N = length_N // 2
     along_x, along_y = np.cos(angle_N), np.sin(angle_N)
     longer = np.maximum(np.abs(along_x), np.abs(along_y))
+    count, channels, side, _ = images.shape
+    reach = int(half_N.max())
+    planes_wide = bordered(images.reshape(count * channels, side, side, 1), reach, "reflect")
     result = torch.zeros_like(images)
-    for step in range(-int(half_N.max()), int(half_N.max()) + 1):
+    for step in range(-reach, reach + 1):
         offset_N2 = np.rint(step * np.stack([along_y, along_x], axis=1) / longer[:, None]).astype(np.int64)
         inside_N = abs(step) <= half_N
         weight_N = torch.from_numpy(np.where(inside_N, 1 / length_N, 0.0)).to(images.device, images.dtype)
-        result.addcmul_(_moved(images, np.where(inside_N[:, None], offset_N2, 0)), weight_N.reshape(-1, 1, 1, 1))
+        corner_N2 = np.where(inside_N[:, None], offset_N2, 0) + reach
+        moved = windows(planes_wide, np.repeat(corner_N2, channels, axis=0), side).view(images.shape)
+        result.addcmul_(moved, weight_N.reshape(-1, 1, 1, 1))
     return result
 
 
@@ -49,14 +54,6 @@ def noisy(images: Tensor, sigma_N: Floats, normals_ND: NDArray[np.float32]) -> T
     """Images in 0..1 plus normal numbers, one a pixel and channel, times a standard deviation each."""
     noise = torch.from_numpy(normals_ND * sigma_N[:, None].astype(np.float32)).to(images.device, images.dtype)
     return (images + noise.reshape(images.shape)).clamp_(0, 1)
-
-
-def _moved(images: Tensor, offset_N2: NDArray[np.int64]) -> Tensor:
-    """Each image read from as many rows and columns away, mirrored at its outermost pixels."""
-    count, channels, side, _ = images.shape
-    planes = images.reshape(count * channels, side, side, 1)
-    padding = max(1, int(np.abs(offset_N2).max()))
-    return shifted(planes, np.repeat(offset_N2, channels, axis=0), side, padding, "reflect").view(images.shape)
 
 
 def _gaussian_matrices(sigma_N: Floats, reach: int, side: int) -> Floats:
