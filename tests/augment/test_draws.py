@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from sortal.augment import draws
 
@@ -115,3 +116,31 @@ def test_step_seeds_fit_a_generator_and_differ():
 def test_a_count_of_nothing_is_a_mistake():
     with pytest.raises(ValueError, match="count must be at least 1, got 0"):
         draws.uniform(0, 0, np.zeros(1, dtype=np.uint64), "x", 0)
+
+
+@settings(deadline=None)
+@given(KEYS, st.randoms(), st.integers(1, 9))
+def test_draws_for_pixels_depend_neither_on_order_company_nor_count(keys_N, random, count):
+    order = list(range(len(keys_N)))
+    random.shuffle(order)
+    some = order[: random.randint(1, len(order))]
+    for draw in (draws.grains, draws.normals):
+        whole_ND = draw(7, 3, keys_N, "noise", 10)
+        assert whole_ND.dtype == np.float32
+        assert np.array_equal(draw(7, 3, keys_N[some], "noise", count), whole_ND[some, :count])
+
+
+def test_grains_are_even_and_never_0_or_1():
+    grains_ND = draws.grains(0, 0, np.arange(100, dtype=np.uint64), "noise", 1001)
+    assert grains_ND.shape == (100, 1001)
+    assert grains_ND.min() > 0
+    assert grains_ND.max() < 1
+    assert stats.kstest(grains_ND.ravel(), "uniform").pvalue > 0.01
+
+
+def test_normals_are_normal_and_independent_between_neighbours():
+    normals_ND = draws.normals(0, 0, np.arange(100, dtype=np.uint64), "noise", 1000)
+    assert stats.kstest(normals_ND.ravel(), "norm").pvalue > 0.01
+    assert np.abs(normals_ND).max() < 4.9
+    for step in (1, 2, 3):
+        assert abs(np.corrcoef(normals_ND[:, step:].ravel(), normals_ND[:, :-step].ravel())[0, 1]) < 0.01

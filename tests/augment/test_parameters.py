@@ -115,3 +115,35 @@ def test_mixup_with_a_small_alpha_leaves_most_images_nearly_as_they_are():
     share_N = parameters.mixup_weights(MANY, 0.2)
     assert ((share_N < 0.05) | (share_N > 0.95)).mean() > 0.5
     assert abs(share_N.mean() - 0.5) < 0.03
+
+
+def test_quarter_turns_are_drawn_evenly_as_often_as_asked():
+    turns_N = parameters.quarter_turns(MANY, 0.8)
+    assert np.allclose(np.bincount(turns_N) / len(MANY), [0.4, 0.2, 0.2, 0.2], atol=0.03)
+    assert not parameters.quarter_turns(MANY, 0.0).any()
+
+
+@pytest.mark.parametrize(("longest", "lengths"), [(3, {3}), (6, {3, 5}), (9, {3, 5, 7, 9})])
+def test_lengths_are_odd_and_reach_the_longest(longest, lengths):
+    assert set(parameters.odd_lengths(MANY, "motion", longest)) == lengths
+
+
+@given(st.integers(2, 20), st.floats(0, 0.99))
+def test_lines_of_a_grid_never_cross_and_end_at_the_borders(steps, strength):
+    knots_N2K = parameters.grid_knots(Position(0, 0, np.arange(30, dtype=np.uint64)), steps, strength)
+    assert knots_N2K.shape == (30, 2, steps + 1)
+    assert (np.diff(knots_N2K, axis=2) > 0).all()
+    np.testing.assert_allclose(knots_N2K[:, :, [0, -1]], [[[-1, 1], [-1, 1]]] * 30)
+
+
+def test_cells_of_a_grid_widen_by_as_much_as_asked():
+    width_N2S = np.diff(parameters.grid_knots(MANY, 5, 0.3), axis=2)
+    ratio_N2 = width_N2S.max(axis=2) / width_N2S.min(axis=2)
+    assert 1.7 < ratio_N2.max() <= 1.3 / 0.7 + 1e-9
+    assert abs(np.corrcoef(width_N2S[:, 0, 0], width_N2S[:, 1, 0])[0, 1]) < 0.05
+
+
+def test_some_of_a_position_draws_what_the_whole_draws():
+    rows = np.array([7, 1])
+    for draw in (lambda at: at.uniform("a"), lambda at: at.normals("a", 3), lambda at: at.grains("a", 3)):
+        assert np.array_equal(draw(MANY.only(rows)), draw(MANY)[rows])

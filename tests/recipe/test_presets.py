@@ -4,7 +4,7 @@ import pytest
 
 from sortal import recipe as recipes
 from sortal.errors import UnknownName
-from sortal.recipe import presets
+from sortal.recipe import Augment, presets
 from sortal.recipe.text import to_toml
 
 NAMES = [entry.name for entry in presets.PRESETS]
@@ -56,6 +56,23 @@ def test_the_tutorials_presets_have_the_numbers_of_the_tutorials(name, said):
     found = (recipe.model, recipe.epochs, recipe.batch_size, recipe.learning_rate, spec.name, spec.weight_decay)
     assert found == said
     assert spec.decay_all or spec.weight_decay == 0, "plain scripts decay every weight"
+
+
+def test_the_strong_augmentation_of_tutorial_000_is_its_list():
+    spec = presets.named("seed000_strong").augment
+    assert spec.on == ("crop", "flip", "auto_augment", "erase")
+    assert (spec.crop, spec.scale, spec.flip, spec.auto_augment, spec.erase) == ("resized", (0.08, 1.0), 0.5, "cifar10", 0.25)
+
+
+def test_the_advanced_augmentations_of_guide_003_come_in_its_order_with_its_two_groups():
+    recipe = presets.named("seed003_albumentations")
+    spec = recipe.augment
+    assert spec.on == spec.order
+    assert spec.order[0] == "quarter_turns"
+    assert spec.one_of == (("noise", "blur", "motion_blur"), ("optical", "grid", "elastic"))
+    assert spec.order[-6:] == spec.one_of[0] + spec.one_of[1]
+    assert (spec.translate, spec.zoom, spec.rotate) == (0.0625, 0.1, 45)
+    assert recipe.model_copy(update={"augment": Augment()}) == presets.seed003_full().model_copy(update={"augment": Augment()})
 
 
 def test_the_rate_of_article_004_rises_from_a_hundredth_and_ends_at_a_millionth():

@@ -30,6 +30,18 @@ class Position:
         """Draws in [0, 1) of shape (N,), or (N, count)."""
         return draws.uniform(self.seed, self.epoch, self.keys_N, name, count)
 
+    def grains(self, name: str, count: int) -> NDArray[np.float32]:
+        """Coarser draws in (0, 1), shape (N, count), for a number a pixel."""
+        return draws.grains(self.seed, self.epoch, self.keys_N, name, count)
+
+    def normals(self, name: str, count: int) -> NDArray[np.float32]:
+        """Standard normal draws, shape (N, count)."""
+        return draws.normals(self.seed, self.epoch, self.keys_N, name, count)
+
+    def only(self, rows_M: NDArray[np.int64]) -> "Position":
+        """Some of the samples, whose draws stay what they were."""
+        return Position(self.seed, self.epoch, self.keys_N[rows_M])
+
 
 def coins(at: Position, name: str, probability: float) -> NDArray[np.bool_]:
     """Shape (N,): True with the probability given."""
@@ -44,6 +56,28 @@ def between(at: Position, name: str, low: float, high: float) -> Floats:
 def factors(at: Position, name: str, strength: float) -> Floats:
     """Shape (N,): from max(0, 1 - strength) to 1 + strength."""
     return between(at, name, max(0.0, 1 - strength), 1 + strength)
+
+
+def quarter_turns(at: Position, probability: float) -> NDArray[np.int64]:
+    """Shape (N,): turns of 90 degrees against the clock, 0 to 3 of them."""
+    uniform_N2 = at.uniform("quarter_turns", 2)
+    return np.where(uniform_N2[:, 0] < probability, draws.integers(uniform_N2[:, 1], 0, 3), 0)
+
+
+def odd_lengths(at: Position, name: str, longest: int) -> NDArray[np.int64]:
+    """Shape (N,): one of 3, 5, 7, ... up to `longest`."""
+    return 3 + 2 * draws.integers(at.uniform(name), 0, (longest - 3) // 2)
+
+
+def grid_knots(at: Position, steps: int, strength: float) -> Floats:
+    """Shape (N, 2, steps + 1): where the lines of an even grid come from, for columns (x) and rows (y), from -1 to 1.
+
+    Cells widen or narrow by up to `strength`; together they fill the side, so that nothing is uncovered.
+    """
+    uniform_N2S = at.uniform("grid", 2 * steps).reshape(len(at), 2, steps).astype(np.float64)
+    width_N2S = 1 + strength * (2 * uniform_N2S - 1)
+    ends_N2S = np.cumsum(width_N2S, axis=2) / width_N2S.sum(axis=2, keepdims=True)
+    return np.concatenate([np.full((len(at), 2, 1), -1.0), 2 * ends_N2S - 1], axis=2)
 
 
 def shifts(at: Position, padding: int) -> NDArray[np.int64]:
@@ -114,6 +148,23 @@ def inverse_affine(angle_N: Floats, share_N2: Floats, zoom_N: Floats, shear_N: F
     # A side is 2 long in coordinates from -1 to 1.
     matrix_N33[:, :2, 2] = -np.einsum("nij,nj->ni", matrix_N33[:, :2, :2], 2 * share_N2)
     matrix_N33[:, 2, 2] = 1
+    return matrix_N33
+
+
+def quarter_turn_matrices(turns_N: NDArray[np.int64]) -> Floats:
+    """Matrices of shape (N, 3, 3) from places in images turned against the clock by so many right angles to places before."""
+    cos_N, sin_N = np.array([1.0, 0, -1, 0])[turns_N], np.array([0.0, 1, 0, -1])[turns_N]
+    matrix_N33 = np.zeros((len(turns_N), 3, 3))
+    matrix_N33[:, 0, 0], matrix_N33[:, 0, 1] = cos_N, -sin_N
+    matrix_N33[:, 1, 0], matrix_N33[:, 1, 1] = sin_N, cos_N
+    matrix_N33[:, 2, 2] = 1
+    return matrix_N33
+
+
+def mirror_matrices(mirrored_N: NDArray[np.bool_], axis: int) -> Floats:
+    """Matrices of shape (N, 3, 3): the mirror along x (axis 0) or y (axis 1) for those chosen."""
+    matrix_N33 = np.tile(np.eye(3), (len(mirrored_N), 1, 1))
+    matrix_N33[mirrored_N, axis, axis] = -1
     return matrix_N33
 
 

@@ -1,7 +1,7 @@
 """The recipe: everything a run needs, frozen and validated, and its TOML form."""
 
+from sortal.recipe.augment import Augment
 from sortal.recipe.model import (
-    Augment,
     Average,
     Best,
     Head,

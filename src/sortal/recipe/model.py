@@ -3,78 +3,13 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+from sortal.recipe.augment import Augment
+from sortal.recipe.group import Group, NotNegative, Positive, Share
+
 Monitor = Literal["accuracy", "log_loss", "macro_f1"]
 MOMENTUM = 0.9
-
-
-class Group(BaseModel):
-    """A part of a recipe: frozen, and unknown keys are mistakes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, use_attribute_docstrings=True, allow_inf_nan=False)
-
-
-class Augment(Group):
-    """How training images are varied. Applied in the order of the fields, one draw a sample; never on validation or test."""
-
-    views: int = Field(default=4, ge=1, le=64)
-    """Augmented views of each image whose features are stored (strategy 'features')."""
-    crop: Literal["none", "padded", "resized"] = "none"
-    """'padded': shift by up to `padding` pixels; 'resized': a random part of the image, resized to the network's size."""
-    padding: int = Field(default=4, ge=1, le=64)
-    """Pixels on each side, for padded crops."""
-    padding_mode: Literal["constant", "reflect"] = "constant"
-    """What fills the border of padded crops: black, or the mirrored image."""
-    scale: tuple[Share, Share] = (0.35, 1.0)
-    """Smallest and largest share of the image's area that a resized crop keeps."""
-    ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
-    """Smallest and largest width / height of a resized crop."""
-    flip: Share = 0.0
-    """Probability of mirroring left and right. Not for digits, letters and whatever changes its class in a mirror."""
-    vertical_flip: Share = 0.0
-    """Probability of turning upside down."""
-    rotate: float = Field(default=0.0, ge=0, le=180)
-    """Rotation by up to so many degrees either way."""
-    translate: Share = 0.0
-    """Shift by up to this share of the image's side."""
-    shear: float = Field(default=0.0, ge=0, le=80)
-    """Shear by up to so many degrees either way."""
-    zoom: float = Field(default=0.0, ge=0, lt=1)
-    """Scale by a factor from 1 - zoom to 1 + zoom."""
-    fill: Literal["constant", "nearest", "reflect"] = "constant"
-    """What fills the corners that rotation, shift, shear and zoom uncover."""
-    brightness: NotNegative = 0.0
-    """Brightness times a factor from max(0, 1 - brightness) to 1 + brightness."""
-    contrast: NotNegative = 0.0
-    """Contrast likewise."""
-    saturation: NotNegative = 0.0
-    """Saturation likewise."""
-    hue: float = Field(default=0.0, ge=0, le=0.5)
-    """Hue turned by up to this share of the colour circle."""
-    rand_augment: int = Field(default=0, ge=0, le=8)
-    """How many operations of RandAugment each image gets (Cubuk et al. 2020)."""
-    rand_magnitude: int = Field(default=9, ge=0, le=30)
-    """Their strength, of 30."""
-    erase: Share = 0.0
-    """Probability of blanking a random rectangle (Zhong et al. 2020)."""
-    erase_scale: tuple[Share, Share] = (0.02, 0.33)
-    """Smallest and largest share of the area that is blanked."""
-    mixup: NotNegative = 0.0
-    """Alpha of mixup's Beta distribution (Zhang et al. 2018); 0 is off."""
-    cutmix: NotNegative = 0.0
-    """Alpha of cutmix's (Yun et al. 2019); 0 is off. With both on, each step draws one of them."""
-
-    @model_validator(mode="after")
-    def _ranges(self) -> "Augment":
-        for key in ("scale", "ratio", "erase_scale"):
-            low, high = getattr(self, key)
-            if low > high or (key == "scale" and low == 0):
-                raise ValueError(f"{key} must go from a smaller to a larger number above 0, got [{low:g}, {high:g}]")
-        return self
 
 
 class Optimizer(Group):

@@ -73,12 +73,21 @@ def opened(samples: Samples, **change: Any) -> TorchSession:
     return ENGINE.open(Recipe.model_validate(SCRATCH.model_dump() | change), GEOMETRY, samples)
 
 
+VARIED = Augment(
+    order=(
+        "noise", "crop", "elastic", "blur", "auto_augment", "rotate", "motion_blur", "trivial_augment", "grid", "quarter_turns",
+    ),
+    chance={"elastic": 0.5}, one_of=(("blur", "motion_blur", "noise"),), one_of_chance=0.9, noise=(0.05, 0.1), blur=(0.5, 1),
+    motion_blur=5, crop="resized", elastic=20, grid=0.3, quarter_turns=0.5, rotate=20, auto_augment="cifar10",
+    trivial_augment=True, mixup=0.3,
+)  # fmt: skip
 CHANGES: list[dict[str, Any]] = [
     {},
     {"layout": "channels_last"},
     {"optimizer": Optimizer(name="sgd", nesterov=True, clip=1.0)},
     {"average": Average(name="ema", decay=0.9)},
     {"augment": Augment(mixup=0.4, cutmix=1.0, flip=0.5, crop="padded", padding=2)},
+    {"augment": VARIED},
     {"head": Head(kind="mlp", hidden=4, dropout=0.5)},
     {"precision": "bf16"},
     {"sampler": Sampler(name="oversample", power=0.3), "augment": Augment(flip=0.5)},
@@ -144,6 +153,9 @@ def test_a_single_image_left_over_joins_the_batch_before_it(samples: Samples) ->
         {"loss": Loss(class_weights="inverse")},
         {"loss": Loss(class_weights="effective")},
         {"augment": Augment(flip=1.0)},
+        {"augment": Augment(noise=(0.1, 0.2))},
+        {"augment": Augment(noise=(0.1, 0.2), blur=(1, 2), order=("noise", "blur"))},
+        {"augment": Augment(noise=(0.1, 0.2), blur=(1, 2), one_of=(("noise", "blur"),))},
         {"augment": Augment(mixup=1.0)},
         {"augment": Augment(cutmix=1.0)},
         {"augment": Augment(erase=1.0)},

@@ -45,3 +45,18 @@ def test_a_factor_that_means_nothing_changes_nothing(name):
     neutral = 0.0 if name == "hue" else 1.0
     assert torch.allclose(ours(images(), np.full(4, neutral)), images(), atol=1e-6)
     assert (ours(images(), np.full(4, 0.3)) - images()).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_lost_colours_are_torchvisions_grey_for_the_chosen_images_to_a_hundredth_of_a_shade(channels):
+    ours = colour.greyed(images(channels), np.array([True, False, True, False]))
+    for n, chosen in enumerate([True, False, True, False]):
+        expected = tv.rgb_to_grayscale(images(channels)[n], num_output_channels=channels) if chosen else images(channels)[n]
+        assert (ours[n] - expected).abs().max() < 0.01 / 255
+
+
+def test_lost_colours_are_pillows_grey_to_one_and_a_half_shades():
+    batch = (images() * 255).round()
+    expected = np.asarray(Image.fromarray(batch[0].permute(1, 2, 0).to(torch.uint8).numpy()).convert("L")).astype(float)
+    ours = colour.greyed(batch / 255, np.full(4, True))[0] * 255
+    assert all(abs(channel.numpy() - expected).max() < 1.5 for channel in ours)

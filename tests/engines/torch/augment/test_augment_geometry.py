@@ -106,3 +106,24 @@ def test_uncovered_parts_are_filled_as_asked(fill, expected):
     half_a_side_to_the_right = parameters.inverse_affine(*one(0, (0.5, 0), 1, 0))
     moved = geometry.resampled(images, half_a_side_to_the_right, 6, fill)
     assert torch.allclose(moved[0, 0, 3, :4], torch.tensor(expected, dtype=torch.float32), atol=1e-5)
+
+
+def test_padded_crops_filled_with_the_nearest_pixel_are_exactly_torchvisions():
+    batch = bytes_image(3, 16)
+    ours = geometry.shifted(batch, np.array([[3, -4]] * 3), 16, 4, "nearest")
+    padded = tv.pad(batch.permute(0, 3, 1, 2), [4, 4, 4, 4], padding_mode="edge")
+    assert torch.equal(ours.permute(0, 3, 1, 2), tv.crop(padded, top=7, left=0, height=16, width=16))
+
+
+def test_quarter_turns_are_exactly_those_of_torchvision():
+    batch = bytes_image(5, 7)
+    ours = geometry.quarter_turned(batch, np.array([0, 1, 2, 3, 1])).permute(0, 3, 1, 2)
+    for n, turns in enumerate([0, 1, 2, 3, 1]):
+        assert torch.equal(ours[n], tv.rotate(batch[n].permute(2, 0, 1), angle=90 * turns))
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_quarter_turns_inside_an_interpolation_are_those_outside_of_it(turns):
+    images = smooth_image(1, 9)
+    matrix = parameters.quarter_turn_matrices(np.array([turns]))
+    assert torch.allclose(geometry.resampled(images, matrix, 9, "constant"), images.rot90(turns, (2, 3)), atol=1e-5)

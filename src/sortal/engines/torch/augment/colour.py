@@ -1,6 +1,6 @@
-"""Colours: brightness, contrast, saturation and hue, as torchvision defines them, each with one factor a sample.
+"""Colours: brightness, contrast, saturation, hue and their loss, as torchvision defines them, each with one factor a sample.
 
-All but hue work in place, which halves their time: a batch is more than the processor's caches hold.
+All but the last two work in place, which halves their time: a batch is more than the processor's caches hold.
 """
 
 import numpy as np
@@ -45,6 +45,11 @@ def hue_turned(images: Tensor, turn_N: NDArray[np.float64]) -> Tensor:
     # Each channel falls from the value by the chroma, as far as the hue is away from that channel's own sector.
     away = ((offset + sixth).remainder(6) for offset in (5, 3, 1))
     return torch.stack([value - chroma * torch.minimum(k, 4 - k).clamp_(0, 1) for k in away], dim=1)
+
+
+def greyed(images: Tensor, chosen_N: NDArray[np.bool_]) -> Tensor:
+    """The chosen images in shades of grey, in as many channels as before."""
+    return torch.where(torch.from_numpy(chosen_N).to(images.device).reshape(-1, 1, 1, 1), grey(images), images)
 
 
 def grey(images: Tensor) -> Tensor:

@@ -1,29 +1,26 @@
-"""RandAugment on batches: the images that drew the same operation go through it together, as bytes, as in torchvision."""
+"""Policies on batches: the images that drew the same operation go through it together, as bytes, as in torchvision."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sortal.augment.parameters import Position
-from sortal.augment.randaugment import OPERATIONS, choices, magnitude
+from sortal.augment.policies import OPERATIONS, Step
 
 
-def apply(images: Tensor, at: Position, *, count: int, level: int) -> Tensor:
-    """Images (N, C, S, S) in 0..1 after `count` operations each at a level of 0..30, which act on 256 shades."""
+def apply(images: Tensor, steps: Sequence[Step]) -> Tensor:
+    """Images (N, C, S, S) in 0..1 after the operations each of them drew, which act on 256 shades."""
     pixels = (images * 255).round_().clamp_(0, 255).to(torch.uint8).contiguous()
-    operations_NO, reversed_NO = choices(at, count)
-    # Signed operations have one group for each direction: 23 groups at most, whatever the number of images.
-    groups_NO = operations_NO * 2 + reversed_NO
-    for groups_N in groups_NO.T:
-        for group in np.unique(groups_N):
-            operation, sign = OPERATIONS[group // 2], -1 if group % 2 else 1
-            rows = torch.from_numpy(np.flatnonzero(groups_N == group)).to(pixels.device)
-            strength = sign * magnitude(operation, level, pixels.shape[-1])
-            pixels.index_copy_(0, rows, transform(pixels.index_select(0, rows), operation, strength))
+    for operation_N, strength_N in steps:
+        # As many groups as there are pairs of operation and strength: at most 23 in RandAugment, whatever the number of images.
+        pairs_G2, group_N = np.unique(np.stack([operation_N, strength_N], axis=1), axis=0, return_inverse=True)
+        for group, (operation, strength) in enumerate(pairs_G2):
+            rows = torch.from_numpy(np.flatnonzero(group_N == group)).to(pixels.device)
+            name = OPERATIONS[int(operation)]
+            pixels.index_copy_(0, rows, transform(pixels.index_select(0, rows), name, float(strength)))
     return pixels.to(images.dtype).div_(255)
 
 
@@ -49,5 +46,6 @@ def transform(pixels: Tensor, operation: str, strength: float) -> Tensor:
         "Solarize": lambda: tv.solarize(pixels, threshold=255 * strength),
         "AutoContrast": lambda: tv.autocontrast(pixels),
         "Equalize": lambda: tv.equalize(pixels),
+        "Invert": lambda: tv.invert(pixels),
     }
     return calls[operation]()
