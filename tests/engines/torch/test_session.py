@@ -160,6 +160,26 @@ def test_every_word_of_a_recipe_changes_the_weights(samples: Samples, change: di
     assert any((plain[name] != changed[name]).any() for name in plain if name.startswith("model/"))
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [
+        (Optimizer(name="adam", weight_decay=0), Optimizer(name="adamw", weight_decay=0), True),
+        (Optimizer(name="adam", weight_decay=0.5), Optimizer(name="adamw", weight_decay=0.5), False),
+        (Optimizer(name="adam", weight_decay=0.5), Optimizer(name="adam", weight_decay=0), False),
+        (Optimizer(name="rmsprop"), Optimizer(name="rmsprop", momentum=0), False),
+        (Optimizer(name="rmsprop", weight_decay=0.5), Optimizer(name="rmsprop", weight_decay=0), False),
+        (Optimizer(name="sgd"), Optimizer(name="sgd", momentum=0), False),
+        (Optimizer(name="sgd"), Optimizer(name="sgd", nesterov=True), False),
+    ],
+    ids=str,
+)
+def test_adam_and_adamw_differ_by_their_decay_alone_and_momentum_counts(
+    samples: Samples, one: Optimizer, other: Optimizer, equal: bool
+) -> None:
+    a, b = (after(opened(samples, optimizer=spec), 2) for spec in (one, other))
+    assert all((a[name] == b[name]).all() for name in a if name.startswith("model/")) == equal
+
+
 def test_what_is_averaged_is_what_is_shipped_and_judged(samples: Samples) -> None:
     session = opened(samples, average=Average(name="ema", decay=0.9))
     after_steps = after(session, 4)
