@@ -1,5 +1,6 @@
 """The learning rate's course, ours beside torch's at equal parameters."""
 
+import doctest
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.optim import lr_scheduler
 from sortal import recipe as recipes
 from sortal.errors import RecipeError
 from sortal.recipe import Schedule
+from sortal.train import schedule as schedules_of_ours
 from sortal.train.schedule import multiplier
 
 STEPS = 120
@@ -57,6 +59,11 @@ def test_the_fall_ends_at_the_floor(name: str, half: float) -> None:
 
 def test_a_constant_rate_stays() -> None:
     assert {multiplier(Schedule(name="constant"), progress) for progress in (0.0, 0.3, 1.0)} == {1.0}
+
+
+def test_the_examples_in_the_docstrings_hold() -> None:
+    failed, attempted = doctest.testmod(schedules_of_ours)
+    assert (failed, attempted > 6) == (0, True)
 
 
 def torchs(make: Callable[[torch.optim.Optimizer], Any], steps: int) -> list[float]:

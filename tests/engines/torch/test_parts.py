@@ -1,5 +1,6 @@
 """Batches in parts, and what happens where memory runs out."""
 
+import doctest
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from sortal.data.samples import Samples
 from sortal.engines.protocol import Batch
+from sortal.engines.torch import parts as module
 from sortal.engines.torch.engine import ENGINE
 from sortal.engines.torch.parts import bounds, even
 from sortal.engines.torch.session import TorchSession
@@ -100,6 +102,11 @@ def test_parts_cover_a_batch_and_none_is_too_small_or_too_large(total: int, limi
     assert min(sizes) >= min(smallest, total)
     assert max(sizes) <= max(limit, smallest, 2 * smallest - 1 if limit <= smallest else 0)
     assert max(sizes) - min(sizes) <= 1
+
+
+def test_the_examples_in_the_docstrings_hold() -> None:
+    failed, attempted = doctest.testmod(module)
+    assert (failed, attempted) == (0, 3)
 
 
 @given(st.integers(1, 300), st.integers(1, 40), st.integers(1, 5))
