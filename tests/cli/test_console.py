@@ -1,13 +1,10 @@
 """Watching work go on: lines where no terminal is, bars where one is."""
 
-import doctest
 import io
 import re
-from types import ModuleType
 
 import pytest
 
-from sortal.cli import console, plain, tables
 from sortal.cli.console import duration, watching
 from sortal.events import CheckpointSaved, Decision, EpochDone, Event, Note, Progress
 
@@ -114,8 +111,3 @@ def test_a_full_disk_behind_standard_error_does_not_end_the_work() -> None:
 )
 def test_durations_read_as_a_person_says_them(seconds: float, said: str) -> None:
     assert duration(seconds) == said
-
-
-@pytest.mark.parametrize("module", [console, plain, tables])
-def test_the_examples_in_docstrings_hold(module: ModuleType) -> None:
-    assert doctest.testmod(module).failed == 0

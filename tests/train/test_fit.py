@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -255,6 +255,7 @@ def falling(monitor: str, values: list[float], **words: Any) -> tuple[list[float
     st.sampled_from(["log_loss", "accuracy", "macro_f1"]),
     st.integers(1, 4),
 )
+@settings(deadline=None)  # torch takes a second over its first scheduler
 def test_a_plateau_falls_when_torchs_does(values: list[int], monitor: str, patience: int) -> None:
     rates, _ = falling(monitor, [float(value) for value in values], factor=0.5, patience=patience, floor=0.1)
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)

@@ -220,6 +220,26 @@ def test_an_image_that_comes_twice_in_an_epoch_is_varied_in_two_ways(samples: Sa
     assert (torch.pdist(same) > 0.1).all()
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [
+        (Optimizer(name="adam", weight_decay=0), Optimizer(name="adamw", weight_decay=0), True),
+        (Optimizer(name="adam", weight_decay=0.5), Optimizer(name="adamw", weight_decay=0.5), False),
+        (Optimizer(name="adam", weight_decay=0.5), Optimizer(name="adam", weight_decay=0), False),
+        (Optimizer(name="rmsprop"), Optimizer(name="rmsprop", momentum=0), False),
+        (Optimizer(name="rmsprop", weight_decay=0.5), Optimizer(name="rmsprop", weight_decay=0), False),
+        (Optimizer(name="sgd"), Optimizer(name="sgd", momentum=0), False),
+        (Optimizer(name="sgd"), Optimizer(name="sgd", nesterov=True), False),
+    ],
+    ids=str,
+)
+def test_adam_and_adamw_differ_by_their_decay_alone_and_momentum_counts(
+    samples: Samples, one: Optimizer, other: Optimizer, equal: bool
+) -> None:
+    a, b = (after(opened(samples, optimizer=spec), 2) for spec in (one, other))
+    assert all((a[name] == b[name]).all() for name in a if name.startswith("model/")) == equal
+
+
 def test_what_is_averaged_is_what_is_shipped_and_judged(samples: Samples) -> None:
     session = opened(samples, average=Average(name="ema", decay=0.9))
     after_steps = after(session, 4)

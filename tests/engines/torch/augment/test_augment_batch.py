@@ -157,8 +157,11 @@ def test_erased_rectangles_have_the_mean_colour():
         assert torch.allclose(varied[:, channel][changed], torch.tensor(colour))
 
 
-def test_a_single_pixel_of_a_grey_image_is_enough():
-    images = augment(torch.full((1, 1, 1, 1), 255, dtype=torch.uint8), keys(1), spec=BYTES, size=1, seed=0, epoch=0)
+@pytest.mark.parametrize(
+    "spec", [BYTES, EVERYTHING, DISTORTED, BACKWARDS], ids=["bytes", "everything", "distorted", "backwards"]
+)
+def test_a_single_pixel_of_a_grey_image_is_enough(spec):
+    images = augment(torch.full((1, 1, 1, 1), 255, dtype=torch.uint8), keys(1), spec=spec, size=1, seed=0, epoch=0)
     assert images.shape == (1, 1, 1, 1)
 
 
@@ -173,6 +176,10 @@ OPTIONS = [
     ({"crop": "padded"}, {"padding_mode": "nearest"}),
     ({"crop": "padded"}, {"padding_mode": "reflect"}),
     ({"crop": "padded"}, {"padding": 7}),
+    ({"crop": "resized"}, {"scale": (0.9, 1.0)}),
+    ({"crop": "resized"}, {"ratio": (1.0, 1.0)}),
+    ({"rand_augment": 2}, {"rand_magnitude": 30}),
+    ({"erase": 1.0}, {"erase_scale": (0.5, 0.6)}),
     ({"rotate": 30}, {"fill": "nearest"}),
     ({"rotate": 30}, {"fill": "reflect"}),
     ({"optical": 0.9}, {"fill": "nearest"}),
@@ -206,7 +213,7 @@ def test_each_option_changes_images(words, option):
 
 def test_every_word_stands_in_one_of_these_tests():
     tried = {key for words, option in OPTIONS for key in (words | option)} | (EACH.keys() - {"padded", "resized"}) | RARE.keys()
-    others = {"views", "scale", "ratio", "rand_magnitude", "erase_scale", "mixup", "cutmix"}  # tested beside their own code
+    others = {"views", "mixup", "cutmix"}  # in test_frozen.py and test_augment_mixing.py
     assert tried | others == set(Augment.model_fields)
 
 
