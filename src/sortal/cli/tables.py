@@ -84,7 +84,9 @@ def show_study(values: Values) -> None:
         found, to_first = row["test"], row["to_first"]
         low, high = found["interval"] or (None, None)
         test = _number(found["mean"], 3) + (f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else "")
-        change = "-" if to_first is None else f"{100 * to_first['mean']:+.1f}{'' if to_first['beyond_noise'] else ' (may be noise)'}"
+        change = (
+            "-" if to_first is None else f"{100 * to_first['mean']:+.1f}{'' if to_first['beyond_noise'] else ' (may be noise)'}"
+        )
         remark = "chosen" if row["chosen"] else "failed" if row["failures"] else ""
         table.add_row(plain(row["name"]), _number(row["validation"]["mean"], 3), test, change, remark)
     show(Text(), table, Text("chosen on validation; test is shown once, after the choice", style="dim"))

@@ -79,17 +79,21 @@ def render(report: Report, *, thumbnails: Mapping[str, bytes] | None = None, inp
         for mistake in report.mistakes[:MOST_CARDS]
     ]
     shown = [picture for caption, data in inputs[:MOST_INPUTS] if (picture := room.picture(data, caption))]
-    return environment().get_template("page.html").render(
-        report=report,
-        css=css(),
-        charts=_charts(report) if report.curves else [],
-        calibration=_calibration(report),
-        matrix=matrix(report.confusion[report.headline.split], report.classes),
-        pairs=_pairs(report),
-        cards=cards,
-        inputs=shown,
-        metrics=[row for row in METRICS if any(scores[row[0]] is not None for scores in report.metrics.values())],
-        settings=list(flat(report.recipe)),
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            report=report,
+            css=css(),
+            charts=_charts(report) if report.curves else [],
+            calibration=_calibration(report),
+            matrix=matrix(report.confusion[report.headline.split], report.classes),
+            pairs=_pairs(report),
+            cards=cards,
+            inputs=shown,
+            metrics=[row for row in METRICS if any(scores[row[0]] is not None for scores in report.metrics.values())],
+            settings=list(flat(report.recipe)),
+        )
     )
 
 

@@ -64,7 +64,7 @@ def drawn(labels_N: NDArray[np.int64], keys_N: NDArray[np.uint64], count: int, s
     Each row's draw depends on its content and the seed alone, so that a smaller draw is part of a larger one (but for
     rounding), and rows that are added to the data leave the others' draws as they were.
     """
-    classes, label_N, sizes_K = np.unique(labels_N, return_inverse=True, return_counts=True)
+    _, label_N, sizes_K = np.unique(labels_N, return_inverse=True, return_counts=True)
     quota_K = _quotas(sizes_K, count)
     order = np.lexsort((keys_N, draws.uniform(seed, 0, keys_N, "study"), label_N))
     rank_N = np.empty(len(labels_N), np.int64)
@@ -81,7 +81,7 @@ def _quotas(sizes_K: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     if count >= len(sizes_K):
         for empty in np.flatnonzero(quota_K == 0):
             quota_K[empty], quota_K[quota_K.argmax()] = 1, quota_K.max() - 1
-    return quota_K
+    return np.asarray(quota_K, dtype=np.int64)
 
 
 def _require(manifest: Manifest, counts: Mapping[str, int]) -> None:

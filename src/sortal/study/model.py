@@ -77,6 +77,8 @@ class Study(Group):
             raise ValueError(f"seeds must differ, got {list(self.seeds)}")
         if self.cumulative and len(self.rows) < 2:
             raise ValueError("cumulative adds row to row: it needs two or more in `rows`")
+        if self.cumulative and self.grid:
+            raise ValueError("cumulative adds row to row, a grid multiplies them: take one of the two")
         return self
 
 
@@ -85,7 +87,9 @@ def read(path: Path) -> Study:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise RecipeError(["there is no such file"], place=str(path), hint="docs/studies shows what a study file says") from error
+        raise RecipeError(
+            ["there is no such file"], place=str(path), hint="docs/studies shows what a study file says"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError([str(error)], place=str(path), hint="a study is TOML: docs/studies shows one") from error
     return parse(values, place=str(path))

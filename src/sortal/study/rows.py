@@ -25,7 +25,7 @@ class Row:
     Attributes:
         name: as a person reads it.
         folder: the same for a file's name.
-        changes: dotted key of the recipe to value, those that all rows share left out.
+        changes: dotted key of the recipe to value; those that all rows share, or that come from rows before, left out.
         recipe: the whole of it; its seed is still to be set.
     """
 
@@ -52,9 +52,12 @@ def rows_of(study: Study, start: Recipe, *, place: str = "the study") -> list[Ro
     rows: list[Row] = []
     if not mistakes:
         folders = _folders([name for name, _ in named])
+        so_far = _flat(study.base)
         for (name, changes), folder in zip(named, folders, strict=True):
+            whole = so_far | changes
+            so_far = whole if study.cumulative else so_far
             try:
-                rows.append(Row(name, folder, changes, parse(_changed(values, _flat(study.base) | changes))))
+                rows.append(Row(name, folder, changes, parse(_changed(values, whole))))
             except RecipeError as error:
                 mistakes += [f"rows.{name}: {problem}" for problem in error.problems]
     mistakes += _unknown_rows(study, [name for name, _ in named])
@@ -65,18 +68,18 @@ def rows_of(study: Study, start: Recipe, *, place: str = "the study") -> list[Ro
 
 def _named_changes(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every row's name and changes: those that are named, each with every point of the grid."""
-    so_far: dict[str, Any] = {}
     for name, own in (study.rows or {"": {}}).items():
-        changes = (so_far if study.cumulative else {}) | _flat(own)
-        so_far = changes
         for label, point in _points(study):
-            yield ", ".join(filter(None, (name, label))) or BASE, changes | point
+            yield ", ".join(filter(None, (name, label))) or BASE, _flat(own) | point
 
 
 def _points(study: Study) -> list[tuple[str, dict[str, Any]]]:
     """The grid multiplied out: (how a person names a point, its changes); one nameless point where there is no grid."""
     axes = [
-        [(f"{key.rpartition('.')[2]} {_spoken(value)}", {key: value}) for value in (values if isinstance(values, list) else [values])]
+        [
+            (f"{key.rpartition('.')[2]} {_spoken(value)}", {key: value})
+            for value in (values if isinstance(values, list) else [values])
+        ]
         for key, values in _flat(study.grid).items()
     ]
     return [

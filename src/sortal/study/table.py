@@ -40,9 +40,9 @@ class Outcome:
 
 def choose(outcomes: Sequence[Outcome], by: str) -> str | None:
     """The row whose mean validation score is best, the earlier of two alike; None where no row ended well with all seeds."""
-    scored = {row.name: _score(row, by) for row in outcomes if row.validation and not row.failures}
     sign = -1 if by in LOWER_IS_BETTER else 1
-    return max(scored, key=lambda name: sign * scored[name], default=None)
+    scored = [(sign * value, row.name) for row in outcomes if not row.failures and (value := _score(row, by)) is not None]
+    return max(scored, key=lambda found: found[0], default=(0.0, None))[1]
 
 
 def table(outcomes: Sequence[Outcome], chosen: str | None, by: str) -> list[dict[str, Any]]:
@@ -107,8 +107,6 @@ def compared(told: Mapping[int, Predictions], others: Mapping[int, Predictions])
 
 def _right(told: Mapping[Any, Predictions]) -> tuple[NDArray[np.bool_], list[str]]:
     """Whether each prediction was right, shape (S, N), and the N sources that all S have, in order."""
-    answers = [
-        dict(zip(each.sources, each.probs_NK.argmax(axis=1) == each.labels_N, strict=True)) for each in told.values()
-    ]
+    answers = [dict(zip(each.sources, each.probs_NK.argmax(axis=1) == each.labels_N, strict=True)) for each in told.values()]
     sources = sorted(set(answers[0]).intersection(*answers[1:]))
     return np.array([[answer[source] for source in sources] for answer in answers], dtype=bool), sources

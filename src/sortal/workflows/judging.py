@@ -49,7 +49,7 @@ def _on_new_data(target: Path, data: str | Path, observe: Observer) -> Scores:
         scan(data, max_pixels=bundle.preprocess.max_pixels, observe=observe).require_one_label(), bundle.classes
     )
     predictions = predicted(bundle, manifest, observe=observe)
-    before = replace(predictions, probs_NK=without_temperature(probs_NK, bundle.temperature))
+    before = replace(predictions, probs_NK=without_temperature(predictions.probs_NK, bundle.temperature))
     return score(predictions, before=before, images=manifest.counts())
 
 

@@ -254,7 +254,9 @@ def _require_same(asked: _Asked, file: str | Path | None, data: str | Path | Non
             hint="choose another --out (stores are shared, what does not change is not computed again), or leave FILE out",
         )
     if data is not None and str(Path(data).resolve()) != asked.data:
-        raise RunExists(f"{place.path} is a study of {asked.data}, not of {data}", hint="leave DATA out, or choose another --out")
+        raise RunExists(
+            f"{place.path} is a study of {asked.data}, not of {data}", hint="leave DATA out, or choose another --out"
+        )
 
 
 def _studied(place: Place, asked: _Asked, manifest: Manifest | None, observe: Observer) -> Studied:
