@@ -64,7 +64,7 @@ class Study(Group):
     """Keys of a recipe, each with a list of values: every combination is a row, within each row of `rows` if there are any."""
     cumulative: bool = False
     """Each row keeps what the rows before it changed."""
-    seeds: tuple[Seed, ...] = Field(default=(0, 1, 2), min_length=1, max_length=1000)
+    seeds: tuple[Seed, ...] = (0, 1, 2)
     """Each row is trained once for each of these."""
     choose: Literal["accuracy", "macro_f1", "log_loss"] = "accuracy"
     """What the row is chosen by: the mean over seeds of this score on the validation images."""
@@ -73,6 +73,8 @@ class Study(Group):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Study":
+        if not self.seeds:
+            raise ValueError("seeds must name at least one")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds must differ, got {list(self.seeds)}")
         if self.cumulative and len(self.rows) < 2:
