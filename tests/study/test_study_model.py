@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from sortal import engines
 from sortal.errors import RecipeError
-from sortal.study import read
+from sortal.recipe import presets
+from sortal.study import read, rows_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,3 +49,28 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path, text: str, told: str) ->
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="no such file"):
         read(tmp_path / "none.toml")
+
+
+STUDIES = sorted((ROOT / "studies").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_the_studies_that_ship_are_whole(path: Path) -> None:
+    found = read(path)
+    rows = rows_of(found, presets.named(found.recipe), place=path.name)
+    assert len(found.seeds) >= 3
+    assert found.title
+    assert found.about
+    if path.stem.endswith("_small"):
+        assert (found.images.train, found.images.val, found.images.test) == (7000, 1000, 2000)
+        assert "Small budget" in found.note
+    else:
+        assert "not run here" in found.note
+    for row in rows:
+        assert engines.load("torch").expects(row.recipe)
+
+
+def test_every_exercise_ships_at_both_budgets() -> None:
+    names = {path.stem for path in STUDIES}
+    assert len(names) == 10
+    assert {name.removesuffix("_small") for name in names} == {name for name in names if not name.endswith("_small")}
