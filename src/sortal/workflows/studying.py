@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import sortal
 from sortal import engines, files
@@ -21,7 +22,7 @@ from sortal.bundle import Bundle
 from sortal.data.pixels import StoredPixels
 from sortal.data.samples import Samples
 from sortal.data.store import Cache
-from sortal.errors import BundleError, DataError, RecipeError, RunExists, SortalError
+from sortal.errors import BundleError, DataError, NotSupported, RecipeError, RunExists, SortalError
 from sortal.evaluate.paired import METHOD, METHOD_OF_ONE_SEED
 from sortal.events import Begun, Decision, Observer, ignore
 from sortal.manifest import Manifest
@@ -32,7 +33,7 @@ from sortal.run import held, require_empty
 from sortal.study import Row, Study, read, rows_of
 from sortal.study import table as tables
 from sortal.study.errors import errors_of
-from sortal.study.images import divided, only
+from sortal.study.images import divided, drawn, only
 from sortal.study.model import CHOSEN, PLANNED, parse
 from sortal.study.runs import Tried, left_by, run_all
 from sortal.study.table import Outcome
@@ -192,7 +193,13 @@ def _address(found: Study, file: Path, data: str | Path | None) -> str:
 def _images(found: Study, address: str, observe: Observer) -> Manifest:
     most = found.base.get("max_pixels")
     max_pixels = most if isinstance(most, int) and most > 0 else MAX_PIXELS  # what is wrong with it, the recipe will say
-    return divided(scan(address, max_pixels=max_pixels, observe=observe).require_one_label(), found.images)
+    manifest = scan(address, max_pixels=max_pixels, observe=observe)
+    if several := sum(len(labels) != 1 for labels in manifest.used.column("labels")):
+        raise NotSupported(
+            f"{several:,} images of {address} have several labels or none, and a study compares accuracy",
+            hint="leave one label for each image",
+        )
+    return divided(manifest, found.images)
 
 
 def _with_absolute_weights(row: Row, folder: Path) -> Row:
@@ -374,16 +381,23 @@ def _test_pictures(place: Place, tried: Tried, sources: Sequence[str], observe: 
 
 
 def _mixed_pictures(place: Place, tried: Tried, observe: Observer) -> list[tuple[str, bytes]]:
-    """Training images as the network saw them, of as many classes as there are pictures, with what they are made of."""
+    """Training images as the network saw them, of several classes, each with what the network was told it is."""
     used = Manifest.load(place.images).used
     bundle, recipe = Bundle.load(tried.run.bundle), recipes.read(tried.run.recipe)
     training = np.flatnonzero(np.array(used.column("split")) == "train")
-    _, firsts = np.unique(used.labels_N[training], return_index=True)
-    chosen = training[np.resize(firsts, MIXED_SHOWN)] if len(firsts) < MIXED_SHOWN else training[firsts[:MIXED_SHOWN]]
+    count = min(MIXED_SHOWN, len(training))
+    chosen = training[drawn(used.labels_N[training], used.keys_N[training], count, recipe.seed)]
     with StoredPixels(used, bundle.preprocess, Cache.default(recipe.store.limit)) as pixels:
         pixels.fill(observe)
         samples = Samples(used.classes, used.labels_N, used.keys_N, {"train": training}, pixels)
-        views = engines.load(recipe.engine).training_views(recipe, bundle.preprocess, samples, chosen)
-    names = [used.classes[label] for label in used.labels_N[chosen]]
-    mixing = recipe.augment.mixup or recipe.augment.cutmix
-    return [(f"{name} and another" if mixing else name, picture(view)) for name, view in zip(names, views, strict=True)]
+        engine = engines.load(recipe.engine)
+        views = engine.training_views(recipe, bundle.preprocess, samples, chosen)
+        targets_NK = engine.training_targets(recipe, bundle.preprocess, samples, chosen)
+    return [(_shares(shares_K, used.classes), picture(view)) for shares_K, view in zip(targets_NK, views, strict=True)]
+
+
+def _shares(shares_K: NDArray[np.float32], classes: Sequence[str]) -> str:
+    """What an image is told to be: 'cat', or '83% cat, 17% dog', the largest share first."""
+    told = [(f"{100 * shares_K[index]:.0f}%", classes[index]) for index in np.argsort(-shares_K, kind="stable")]
+    there = [(share, name) for share, name in told if share != "0%"]
+    return there[0][1] if len(there) == 1 else ", ".join(f"{share} {name}" for share, name in there)
