@@ -241,6 +241,7 @@ def test_a_planned_study_says_why_and_repeats_its_plan_on_resume(coloured: Make,
     assert told["recipe"]["split"]["folds"] == 0
     study(file, out=out, resume=True)
     assert numbers(out)["recipe"] == told["recipe"]
+    assert told["command"] == "sortal study mine.toml squares"
 
 
 def test_a_study_leaves_the_divisions_of_other_trainings_alone(coloured: Make, write: Make, tmp_path: Path) -> None:

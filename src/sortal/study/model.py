@@ -39,7 +39,7 @@ class Show(Group):
     """A row, or 'chosen': the pairs of classes that it confuses most on test images, its two hardest classes, and five
     mistakes in each of them."""
     mixed: str = ""
-    """A row: four of its training images as the network saw them, mixed ones for mixup and cutmix."""
+    """A row: four of its training images as the network saw them, mixed ones for mixup and cutmix, with what it is told."""
 
 
 class Study(Group):

@@ -6,6 +6,7 @@ no more rows.
 """
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -335,7 +336,7 @@ def _numbers(place: Place, asked: _Asked, outcomes: Sequence[Outcome], chosen: s
         "about": found.about,
         "note": found.note,
         "created": asked.created,
-        "command": f"sortal study {asked.name}.toml",
+        "command": shlex.join(["sortal", "study", f"{asked.name}.toml", *([] if found.data else [Path(asked.data).name])]),
         "data": {
             "name": Path(asked.data).name,
             "classes": images.counts(),
