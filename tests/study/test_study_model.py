@@ -47,8 +47,10 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path, text: str, told: str) ->
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="no such file"):
+    with pytest.raises(RecipeError, match=r"none\.toml has problems:\n  it cannot be read: No such file"):
         read(tmp_path / "none.toml")
+    with pytest.raises(RecipeError, match="it cannot be read: Is a directory"):
+        read(tmp_path)
 
 
 STUDIES = sorted((ROOT / "studies").glob("*.toml"))

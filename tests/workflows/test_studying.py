@@ -162,6 +162,24 @@ def test_all_rows_are_looked_at_before_anything_is_trained(coloured: Make, write
     assert not (tmp_path / "out").exists()
 
 
+def test_a_mistake_in_the_file_is_told_before_the_images_are_read(coloured: Make, write: Make, tmp_path: Path) -> None:
+    events: list[Event] = []
+    with pytest.raises(RecipeError, match="did you mean 'epochs'"):
+        study(write(rows={"plain": {"epocs": 3}}, show={}), coloured(each=20), out=tmp_path / "out", observe=events.append)
+    assert events == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_recipe_file_is_relative_to_the_study_file(coloured: Make, write: Make, tmp_path: Path) -> None:
+    data = coloured(each=20)
+    with pytest.raises(DataError, match=r"no recipe file .*mine/r\.toml"):
+        study(write(recipe="mine/r.toml"), data, out=tmp_path / "out")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "r.toml").write_text(tomli_w.dumps(BASE | {"epochs": 1, "augment": {"zoom": 0.125}}))
+    study(write(recipe="mine/r.toml", base={}, seeds=[0], rows={"plain": {}}, show={}), data, out=tmp_path / "out")
+    assert numbers(tmp_path / "out")["recipe"]["augment"]["zoom"] == 0.125
+
+
 def test_a_row_that_diverges_is_told_and_the_others_go_on(
     coloured: Make, write: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,10 +88,8 @@ def read(path: Path) -> Study:
     """A study from its TOML file; raises `RecipeError` with every problem of the file itself."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RecipeError(
-            ["there is no such file"], place=str(path), hint="docs/studies shows what a study file says"
-        ) from error
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        raise RecipeError([f"it cannot be read: {error.strerror}"], place=str(path), hint="name a study file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError([str(error)], place=str(path), hint="a study is TOML: docs/studies shows one") from error
     return parse(values, place=str(path))

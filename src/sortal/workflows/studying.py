@@ -163,20 +163,31 @@ def _settled(file: Path, data: str | Path | None, observe: Observer) -> tuple[_A
     found = read(file)
     folder = file.resolve().parent
     address = _address(found, file, data)
-    manifest = _images(found, address, observe)
     reasons: list[Decision] = []
     if found.recipe == PLANNED:
+        manifest = _images(found, address, observe)
         start, reasons = planned(only(manifest, "train", "val"))
         # Folds are the plan's way to judge few images; here the validation images do.
         reasons = [reason for reason in reasons if not reason.key.startswith("split")]
-    elif found.recipe.endswith(".toml"):
-        start = recipes.read(folder / found.recipe)
+        rows = rows_of(found, start, place=str(file))
     else:
-        start = presets.named(found.recipe)
-    rows = [_with_absolute_weights(row, folder) for row in rows_of(found, start, place=str(file))]
+        # A mistake in the file is told before the images are read.
+        rows = rows_of(found, _named_recipe(found.recipe, file), place=str(file))
+        manifest = _images(found, address, observe)
+    rows = [_with_absolute_weights(row, folder) for row in rows]
     _require_trainable(rows, only(manifest, "train", "val"), str(file))
     created = datetime.now(UTC).isoformat(timespec="seconds")
     return _Asked(found, file.stem, address, rows, reasons, created), manifest
+
+
+def _named_recipe(name: str, file: Path) -> Recipe:
+    """A preset, or a recipe file relative to the study file."""
+    if not name.endswith(".toml"):
+        return presets.named(name)
+    path = file.resolve().parent / name
+    if not path.is_file():
+        raise DataError(f"there is no recipe file {path}", hint=f"`recipe` in {file} is relative to that file")
+    return recipes.read(path)
 
 
 def _address(found: Study, file: Path, data: str | Path | None) -> str:
