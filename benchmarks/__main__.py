@@ -12,6 +12,7 @@ BENCHMARKS = {
     "transfer": "a folder of photographs: ours, the seeds' way, fastai; whole commands and accuracy",
     "crossval": "repeated cross-validation of the planned recipe against a plain linear head, paired",
     "fashion": "Fashion-MNIST: ours and the seeds' SimpleCNN, time to a test accuracy of 0.92",
+    "ladder": "the seeds' networks on the data sets they name: accuracy, epochs, minutes; up to an hour each",
     "kills": "SIGKILL at random moments, then resume: are the weights the same bytes?",
     "startup": "how long `sortal --help` and `sortal predict` take from a cold start, with torch not importable",
     "memory": "peak memory of scan and train on few and on many large photographs",

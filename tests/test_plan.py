@@ -52,7 +52,10 @@ def test_more_photographs_are_fine_tuned_with_their_bands_numbers(images: int, b
     assert recipe.optimizer.layer_decay < 1
     found = (recipe.batch_size, recipe.optimizer.weight_decay, recipe.head.dropout)
     assert found == (band.batch_size, band.weight_decay, band.dropout)  # type: ignore[attr-defined]
-    assert {"strategy", "batch_size", "optimizer.weight_decay", "head.dropout", "epochs"} <= {each.key for each in why}
+    told = {each.key: each.reason for each in why}
+    assert {"strategy", "batch_size", "optimizer.weight_decay", "head.dropout"} <= told.keys()
+    assert band.learning_rate in told["learning_rate"]  # type: ignore[attr-defined]
+    assert band.epochs in told["epochs"]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,15 @@ def test_time_to_accuracy_has_a_ratio_only_if_both_reached_it() -> None:
     assert fashion.compared("fashion", made, _fashion(0.919), _cnn(0.9, 0.92)).ratio is None
 
 
+def test_of_a_peer_that_was_stopped_before_it_got_there_only_a_bound_is_told() -> None:
+    made = _ran(1.0, "{}")
+    stopped = fashion.compared("fashion", made, _fashion(0.935), _cnn(0.9, 0.919))
+    assert stopped.numbers["ratio_at_least"] == 6.1
+    assert any("stopped before" in note for note in stopped.notes)
+    for answer, cnn in [(0.935, _cnn(0.9, 0.92)), (0.919, _cnn(0.9, 0.919))]:
+        assert "ratio_at_least" not in fashion.compared("fashion", made, _fashion(answer), cnn).numbers
+
+
 def test_the_first_epoch_that_reaches_the_target_counts() -> None:
     epochs = [{"accuracy": 0.9}, {"accuracy": 0.92, "epoch": 2}, {"accuracy": 0.95}]
     assert fashion.first_reaching(epochs, 0.92) == epochs[1]
