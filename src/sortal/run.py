@@ -112,46 +112,62 @@ class Run:
 
         What a process that was killed left half written is removed: now nobody writes it.
         """
-        with self._lock():
-            remove_unfinished(self.path)
+        with held(self.path, "training in"):
             yield
 
     def remove_lock(self) -> None:
         """Remove the lock file: for whoever holds it and leaves an empty folder."""
         (self.path / LOCK).unlink(missing_ok=True)
 
-    def _lock(self) -> IO[bytes]:
-        import fcntl
-
-        while True:
-            self.path.mkdir(parents=True, exist_ok=True)
-            try:
-                file = (self.path / LOCK).open("wb")
-            except FileNotFoundError:
-                continue  # the folder went in this moment, see below
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                file.close()
-                raise RunExists(
-                    f"another process is training in {self.path}", hint="wait for it, or choose another --out"
-                ) from error
-            if stands_at(self.path / LOCK, file):
-                return file
-            file.close()  # who held it found a mistake and took the folder away: try again
-
     def _require_empty(self) -> None:
-        """Nothing may be there but what a process leaves that was killed while it began a run here."""
-        if not self.path.is_dir():
-            names = [self.path.name] if self.path.exists() else []
-        else:
-            names = [name for name in os.listdir(self.path) if name != LOCK and not UNFINISHED.fullmatch(name)]
-        if names:
-            what = "another run" if self.about.name in names else "other files"
-            raise RunExists(
-                f"{self.path} already holds {what}",
-                hint="choose another --out" + (", or continue it with --resume" if what == "another run" else ""),
-            )
+        require_empty(self.path, self.about.name, "run")
+
+
+@contextlib.contextmanager
+def held(folder: Path, doing: str) -> Iterator[None]:
+    """Hold a folder, which is made if need be, against other processes; raises `RunExists` where one is `doing` it already.
+
+    What a process that was killed left half written is removed: now nobody writes it.
+    """
+    with _lock(folder, doing):
+        remove_unfinished(folder)
+        yield
+
+
+def require_empty(folder: Path, about: str, what: str) -> None:
+    """Raise `RunExists` for anything but what a process leaves that was killed while it began `what` here.
+
+    `about` is the file whose presence says that one has begun.
+    """
+    if not folder.is_dir():
+        names = [folder.name] if folder.exists() else []
+    else:
+        names = [name for name in os.listdir(folder) if name != LOCK and not UNFINISHED.fullmatch(name)]
+    if names:
+        begun = about in names
+        raise RunExists(
+            f"{folder} already holds {f'another {what}' if begun else 'other files'}",
+            hint="choose another --out" + (", or continue it with --resume" if begun else ""),
+        )
+
+
+def _lock(folder: Path, doing: str) -> IO[bytes]:
+    import fcntl
+
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            file = (folder / LOCK).open("wb")
+        except FileNotFoundError:
+            continue  # the folder went in this moment, see below
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.close()
+            raise RunExists(f"another process is {doing} {folder}", hint="wait for it, or choose another --out") from error
+        if stands_at(folder / LOCK, file):
+            return file
+        file.close()  # who held it found a mistake and took the folder away: try again
 
 
 def find_bundle(path: Path) -> Path:

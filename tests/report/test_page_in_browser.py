@@ -18,6 +18,7 @@ import pytest
 
 from sortal.report.model import Report
 from sortal.report.page import render, wanted_thumbnails
+from sortal.report.study import render as render_study
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
@@ -205,6 +206,23 @@ def test_text_stands_out_from_its_ground_in_light_and_dark(browser: Browser, two
         ink, paper = browser.value(colours)
         assert contrast(ink, paper) > 7
         assert (sum(paper) < sum(ink)) is dark
+
+
+@pytest.mark.parametrize("size", sorted(SIZES))
+def test_the_page_of_a_study_fits_the_window(
+    browser: Browser, size: str, tmp_path: Path, picture: Callable[..., bytes]
+) -> None:
+    from tests.report.test_study_page import invented
+
+    path = tmp_path / "study.html"
+    mixed = [("83% a class of a rather long name, 17% another", picture(96, seed)) for seed in range(4)]
+    path.write_text(render_study(invented(12), thumbnails={"<i>.png": picture(96, 0)}, mixed=mixed), encoding="utf-8")
+    browser.open(path, SIZES[size])
+    test_the_page_is_no_wider_than_the_window(browser)
+    test_nothing_sticks_out_of_the_window_but_what_scrolls_in_its_own_box(browser)
+    test_nothing_is_asked_of_a_network(browser)
+    test_chart_labels_are_eleven_pixels_high_or_more(browser)
+    assert browser.value("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
 
 
 def contrast(one: list[int], other: list[int]) -> float:

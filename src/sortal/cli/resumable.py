@@ -1,4 +1,4 @@
-"""Watching a training that can be interrupted: whoever stops it is told how to go on."""
+"""Watching work that can be interrupted: whoever stops it is told how to go on."""
 
 import contextlib
 import shlex
@@ -10,11 +10,14 @@ from sortal.events import Begun, Event, Observer, fanout
 
 
 @contextlib.contextmanager
-def resumable(out: Path | None) -> Iterator[Observer]:
-    """An observer for one training; an interruption leaves as `Interrupted` with the command that continues the run."""
+def resumable(out: Path | None, command: str = "train", about: str = "run.json") -> Iterator[Observer]:
+    """An observer for one training or study; an interruption leaves as `Interrupted` with the command that continues it.
+
+    `about` is the file in its folder whose presence says that it has begun.
+    """
     from sortal.cli.console import watching
 
-    seen = RunSeen(out)
+    seen = RunSeen(out, command, about)
     try:
         with watching() as observe:
             yield fanout(observe, seen)
@@ -25,8 +28,10 @@ def resumable(out: Path | None) -> Iterator[Observer]:
 class RunSeen:
     """An observer that learns which run is being written."""
 
-    def __init__(self, out: Path | None) -> None:
+    def __init__(self, out: Path | None, command: str = "train", about: str = "run.json") -> None:
         self.path = out
+        self.command = command
+        self.about = about
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Begun):
@@ -35,6 +40,6 @@ class RunSeen:
     @property
     def advice(self) -> str:
         """How to continue, or nothing where there is nothing to continue."""
-        if self.path is None or not (self.path / "run.json").exists():
+        if self.path is None or not (self.path / self.about).exists():
             return ""
-        return f"continue with: sortal train --resume --out {shlex.quote(str(self.path))}"
+        return f"continue with: sortal {self.command} --resume --out {shlex.quote(str(self.path))}"

@@ -77,6 +77,22 @@ def show_training(values: Values) -> None:
     show(Text.assemble(("next     ", "dim"), f"sortal predict {run} photo.jpg"))
 
 
+def show_study(values: Values) -> None:
+    """Of `study`: a line a row, with what was chosen and how sure the differences are; then where the page is."""
+    table = columns("row", "validation", "test\n(95% interval)", "points to\nthe first row", "")
+    for row in values["rows"]:
+        found, to_first = row["test"], row["to_first"]
+        low, high = found["interval"] or (None, None)
+        test = _number(found["mean"], 3) + (f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else "")
+        change = (
+            "-" if to_first is None else f"{100 * to_first['mean']:+.1f}{'' if to_first['beyond_noise'] else ' (may be noise)'}"
+        )
+        remark = "chosen" if row["chosen"] else "failed" if row["failures"] else ""
+        table.add_row(plain(row["name"]), _number(row["validation"]["mean"], 3), test, change, remark)
+    show(Text(), table, Text("chosen on validation; test is shown once, after the choice", style="dim"))
+    show(Text.assemble(("page     ", "dim"), printable(str(values["page"]))))
+
+
 def show_scores(values: Values) -> None:
     """Of `evaluate`: the scores, then each split's classification report and, where it fits, its confusion matrix."""
     show(scores_table(values["metrics"]))

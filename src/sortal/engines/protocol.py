@@ -136,3 +136,8 @@ class Engine(Protocol):
         self, recipe: Recipe, preprocess: Preprocess, samples: Samples, rows_N: NDArray[np.int64]
     ) -> NDArray[np.uint8]:
         """Training inputs as the network sees them, mixed ones too: uint8 (N, S, S, C)."""
+
+    def training_targets(
+        self, recipe: Recipe, preprocess: Preprocess, samples: Samples, rows_N: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """What `training_views` of the same rows are told to be: shares of classes, float32 (N, K)."""

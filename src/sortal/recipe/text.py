@@ -19,7 +19,12 @@ def parse(values: Mapping[str, Any], *, place: str = "the recipe") -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        raise RecipeError([_problem(detail) for detail in error.errors()], place=place) from error
+        raise RecipeError(problems_of(error, Recipe), place=place) from error
+
+
+def problems_of(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """Every problem that the validation of a model found, as 'key: what is wrong, what was expected'."""
+    return [_problem(detail, model) for detail in error.errors()]
 
 
 def read(path: Path) -> Recipe:
@@ -82,11 +87,11 @@ def _value(text: str) -> Any:
         return text
 
 
-def _problem(detail: Any) -> str:
+def _problem(detail: Any, model: type[BaseModel]) -> str:
     """One of pydantic's details as 'key: what is wrong, what was expected'."""
     key = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
-        near = get_close_matches(str(detail["loc"][-1]), _known(detail["loc"][:-1]), n=1, cutoff=0.5)
+        near = get_close_matches(str(detail["loc"][-1]), _known(model, detail["loc"][:-1]), n=1, cutoff=0.5)
         return f"{key}: unknown key" + (f", did you mean '{near[0]}'?" if near else "")
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if detail["type"] == "value_error":
@@ -94,8 +99,7 @@ def _problem(detail: Any) -> str:
     return f"{key}: expected {message}, got {detail['input']!r}"
 
 
-def _known(place: tuple[Any, ...]) -> list[str]:
-    model: type[BaseModel] = Recipe
+def _known(model: type[BaseModel], place: tuple[Any, ...]) -> list[str]:
     for part in place:
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):

@@ -14,6 +14,8 @@ from markupsafe import Markup, escape
 WIDTH, HEIGHT = 360, 236
 LEFT, RIGHT, TOP, BOTTOM = 54, 20, 14, 42
 TINY = 1e-30
+COLOURS = 8
+"""Lines that have colours of their own; from the ninth on they come again, dashed, and from the seventeenth dotted."""
 MOST_POINTS = 400
 """A line of more points is thinned to about so many: there are no more pixels than that."""
 
@@ -80,7 +82,7 @@ def axis(values: Sequence[float], *, whole: bool = False, percent: bool = False,
 def line_chart(
     title: str, lines: Sequence[Line], *, percent: bool = False, from_zero: bool = False, marked: float | None = None
 ) -> Markup:
-    """A chart of up to four lines over epochs, as an SVG element; `marked` is an epoch that gets a rule."""
+    """A chart of lines over epochs, as an SVG element; `marked` is an epoch that gets a rule."""
     lines = [Line(line.name, _finite(line.points)) for line in lines]
     xs = [x for line in lines for x, _ in line.points]
     ys = [float(y) for line in lines for _, y in line.points if y is not None]
@@ -89,20 +91,30 @@ def line_chart(
     if marked is not None and across.low <= marked <= across.high:
         x = _x(across, marked)
         parts.append(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(lines):
+        look = colour(number)
         spots = [(_x(across, x), _y(up, float(y))) for x, y in line.points if y is not None]
         if len(spots) > 1:
             path = " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)
-            parts.append(f'<polyline class="line s{number}" points="{path}"/>')
+            parts.append(f'<polyline class="line {look}" points="{path}"/>')
         if spots:
             x, y = spots[-1]
-            parts.append(f'<circle class="dot s{number}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>')
+            parts.append(f'<circle class="dot {look}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>')
     told = "; ".join(
         f"{line.name}: from {up.text(float(line.points[0][1] or 0))} to {up.text(float(line.points[-1][1] or 0))}"
         for line in lines
         if line.points
     )
     return _svg(title, told, parts)
+
+
+def colour(number: int) -> str:
+    """The style sheet's classes of the line of that number, counted from 0.
+
+    >>> colour(0), colour(8), colour(16)
+    ('s1', 's1 dashed', 's1 dotted')
+    """
+    return f"s{number % COLOURS + 1}" + ("", " dashed", " dotted")[min(2, number // COLOURS)]
 
 
 def reliability_chart(title: str, bins: Sequence[Mapping[str, Any]]) -> Markup:

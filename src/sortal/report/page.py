@@ -73,28 +73,31 @@ def render(report: Report, *, thumbnails: Mapping[str, bytes] | None = None, inp
     for other bytes.
     """
     # Pictures first get their share in the order in which they are shown.
-    room = _Room(MOST_BYTES)
+    room = Room(MOST_BYTES)
     cards = [
         {**mistake, "picture": room.picture((thumbnails or {}).get(mistake["source"]), mistake["source"])}
         for mistake in report.mistakes[:MOST_CARDS]
     ]
     shown = [picture for caption, data in inputs[:MOST_INPUTS] if (picture := room.picture(data, caption))]
-    environment = _environment()
-    return environment.get_template("page.html").render(
-        report=report,
-        css=_css(),
-        charts=_charts(report) if report.curves else [],
-        calibration=_calibration(report),
-        matrix=_matrix(report),
-        pairs=_pairs(report),
-        cards=cards,
-        inputs=shown,
-        metrics=[row for row in METRICS if any(scores[row[0]] is not None for scores in report.metrics.values())],
-        settings=list(_flat(report.recipe)),
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            report=report,
+            css=css(),
+            charts=_charts(report) if report.curves else [],
+            calibration=_calibration(report),
+            matrix=matrix(report.confusion[report.headline.split], report.classes),
+            pairs=_pairs(report),
+            cards=cards,
+            inputs=shown,
+            metrics=[row for row in METRICS if any(scores[row[0]] is not None for scores in report.metrics.values())],
+            settings=list(flat(report.recipe)),
+        )
     )
 
 
-class _Room:
+class Room:
     """Hands out data URIs until the room for pictures is used up."""
 
     def __init__(self, most: int) -> None:
@@ -113,7 +116,7 @@ class _Room:
         return Picture(f"data:image/{kind};base64,{base64.b64encode(data).decode()}", caption, tiny)
 
 
-def _environment() -> "Environment":
+def environment() -> "Environment":
     try:
         from jinja2 import Environment, FunctionLoader, StrictUndefined
     except ImportError as error:
@@ -125,7 +128,12 @@ def _environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": words.percent, "split_name": words.split_name, "duration": words.duration}
+    from sortal.report.charts import colour
+
+    environment.filters |= {
+        "percent": words.percent, "points": words.points, "split_name": words.split_name, "duration": words.duration,
+        "colour": colour,
+    }  # fmt: skip
     return environment
 
 
@@ -133,7 +141,7 @@ def _asset(name: str) -> str:
     return files("sortal.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _css() -> Any:
+def css() -> Any:
     from markupsafe import Markup
 
     return Markup(_asset("page.css"))
@@ -170,11 +178,10 @@ def _calibration(report: Report) -> Any:
     return reliability_chart("Accuracy by confidence", report.reliability[report.headline.split])
 
 
-def _matrix(report: Report) -> list[tuple[str, int, list[Cell | None]]]:
+def matrix(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> list[tuple[str, int, list[Cell | None]]]:
     """Rows of name, images and cells (None where the count is 0); empty where there are too many classes to show."""
-    if len(report.classes) > MOST_CLASSES_IN_MATRIX:
+    if len(classes) > MOST_CLASSES_IN_MATRIX:
         return []
-    counts = report.confusion[report.headline.split]
     rows = []
     for true, row in enumerate(counts):
         images = sum(row)
@@ -184,9 +191,9 @@ def _matrix(report: Report) -> list[tuple[str, int, list[Cell | None]]]:
                 cells.append(None)
                 continue
             level = sum(count / images >= step for step in HEAT)
-            told = f"{count} of {images} {report.classes[true]} taken for {report.classes[guess]}"
+            told = f"{count} of {images} {classes[true]} taken for {classes[guess]}"
             cells.append(Cell(count, f"{'r' if guess == true else 'w'}{level}", told if len(counts) <= 40 else ""))
-        rows.append((report.classes[true], images, cells))
+        rows.append((classes[true], images, cells))
     return rows
 
 
@@ -204,10 +211,10 @@ def _pairs(report: Report) -> list[dict[str, Any]]:
     ]
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """A recipe's keys as they are set on the command line, 'augment.flip', with their values in TOML's manner."""
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", str(value).lower() if isinstance(value, bool) else str(value)

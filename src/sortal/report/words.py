@@ -32,6 +32,16 @@ def percent(share: float, images: int) -> str:
     return f"{100 * share:.{digits}f}%"
 
 
+def points(difference: float) -> str:
+    """A difference of two shares in percentage points, with its sign.
+
+    >>> points(0.0123), points(-0.0004), points(0.0)
+    ('+1.2', '0.0', '0.0')
+    """
+    rounded = round(100 * difference, 1)
+    return f"{rounded:+.1f}".replace("-", "\u2212") if rounded else "0.0"  # a real minus sign
+
+
 def split_name(split: str) -> str:
     """A split as a person says it: 'validation' for 'val'; names of others stay."""
     return NAMES.get(split, split)

@@ -11,6 +11,7 @@ _WHERE = {
     "check": "sortal.workflows.checking",
     "train": "sortal.workflows.training",
     "demo": "sortal.workflows.training",
+    "study": "sortal.workflows.studying",
     "evaluate": "sortal.workflows.judging",
     "report": "sortal.workflows.reporting",
     "predict": "sortal.workflows.predicting",

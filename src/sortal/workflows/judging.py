@@ -48,14 +48,19 @@ def _on_new_data(target: Path, data: str | Path, observe: Observer) -> Scores:
     manifest = _with_classes(
         scan(data, max_pixels=bundle.preprocess.max_pixels, observe=observe).require_one_label(), bundle.classes
     )
+    predictions = predicted(bundle, manifest, observe=observe)
+    before = replace(predictions, probs_NK=without_temperature(predictions.probs_NK, bundle.temperature))
+    return score(predictions, before=before, images=manifest.counts())
+
+
+def predicted(bundle: Bundle, manifest: Manifest, *, observe: Observer = ignore) -> Predictions:
+    """What a bundle's own graph says of a manifest's images in use; the manifest's classes are the bundle's."""
     used = manifest.used
     with StoredPixels(used, bundle.preprocess, Cache.default()) as pixels:
         pixels.fill(observe)
         probs_NK = predictor(bundle).of_rows(pixels, np.arange(len(used)), bundle.preprocess, observe=observe)
     splits = tuple(split or "data" for split in used.column("split"))
-    predictions = Predictions(tuple(used.sources), bundle.classes, probs_NK, used.labels_N, splits)
-    before = replace(predictions, probs_NK=without_temperature(probs_NK, bundle.temperature))
-    return score(predictions, before=before, images=manifest.counts())
+    return Predictions(tuple(used.sources), bundle.classes, probs_NK, used.labels_N, splits)
 
 
 def _with_classes(manifest: Manifest, classes: tuple[str, ...]) -> Manifest:

@@ -73,18 +73,18 @@ def write_page(run: Run, found: "Report", recipe: Recipe, preprocess: Preprocess
     row_of = {source: row for row, source in enumerate(used.sources)}
     shown = wanted_thumbnails(found)
     stored = samples.pixels.read(np.array([row_of[source] for source in shown], dtype=np.int64))
-    thumbnails = {source: _picture(pixels) for source, pixels in zip(shown, stored, strict=True)}
+    thumbnails = {source: picture(pixels) for source, pixels in zip(shown, stored, strict=True)}
     training = samples.splits["train"]
     chosen = training[np.linspace(0, len(training) - 1, min(INPUTS_SHOWN, len(training))).astype(np.int64)]
     views = engines.load(recipe.engine).training_views(recipe, preprocess, samples, chosen)
     captions = [samples.classes[samples.labels_N[row]] for row in chosen]
     if recipe.augment.mixup or recipe.augment.cutmix:
         captions = [f"{name} and another" for name in captions]
-    inputs = [(caption, _picture(view)) for caption, view in zip(captions, views, strict=True)]
+    inputs = [(caption, picture(view)) for caption, view in zip(captions, views, strict=True)]
     write_text(run.report_html, render(found, thumbnails=thumbnails, inputs=inputs))
 
 
-def _picture(pixels_SSC: NDArray[np.uint8]) -> bytes:
+def picture(pixels_SSC: NDArray[np.uint8]) -> bytes:
     """A JPEG of a photograph; a PNG of a small picture, enlarged without smoothing."""
     image = Image.fromarray(pixels_SSC[:, :, 0] if pixels_SSC.shape[2] == 1 else pixels_SSC)
     buffer = io.BytesIO()

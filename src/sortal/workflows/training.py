@@ -5,7 +5,7 @@ import hashlib
 import json
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -168,7 +168,7 @@ def _asked(data: str | Path | None, *, recipe: str | Path | Recipe | None, setti
 def _place(out: str | Path | None, data: Path) -> tuple[Run, bool]:
     """The run's address, and whether its folder is of our making."""
     if out is None:
-        return Run(_fresh_folder(data)), True
+        return Run(fresh_folder(data)), True
     return Run(Path(out)), not Path(out).exists()
 
 
@@ -199,7 +199,7 @@ def _named_recipe(recipe: str | Path | Recipe | None) -> Recipe | None:
     return presets.named(str(recipe))
 
 
-def _fresh_folder(data: Path) -> Path:
+def fresh_folder(data: Path) -> Path:
     """runs/NAME, or runs/NAME-2 and so on: made here, so that two processes never get the same one."""
     name = data.resolve().name.split(".")[0] or "run"
     for number in range(1, 100_000):
@@ -280,9 +280,8 @@ def _decide(run: Run, asked: dict[str, Any], observe: Observer) -> int:
     manifest = scanned.manifest.require_one_label()
     decisions: list[Decision] = []
     if base is None:
-        engine = engines.load("torch")
         set_keys = {setting.partition("=")[0].strip() for setting in asked["settings"]}
-        base, decisions = plan(facts(manifest, independent=_independent(manifest)), engine.machine(), settled=set_keys)
+        base, decisions = planned(manifest, settled=set_keys)
         base = recipes.override(base, asked["settings"])
         decisions = [decision for decision in decisions if decision.key not in set_keys]
     engine = engines.load(base.engine)
@@ -299,6 +298,11 @@ def _decide(run: Run, asked: dict[str, Any], observe: Observer) -> int:
     files.write_text(run.decisions, json.dumps([asdict(decision) for decision in decisions], indent=2, ensure_ascii=False))
     recipes.write(recipe, run.recipe)
     return scanned.decoded
+
+
+def planned(manifest: Manifest, *, settled: Collection[str] = ()) -> tuple[Recipe, list[Decision]]:
+    """What the plan makes of these images on this machine, and why; `settled` are the keys that the user has set."""
+    return plan(facts(manifest, independent=_independent(manifest)), engines.load("torch").machine(), settled=settled)
 
 
 def _independent(manifest: Manifest) -> int:
@@ -319,9 +323,10 @@ def _divided(manifest: Manifest, recipe: Recipe, observe: Observer) -> Manifest:
     split, seed = recipe.split, recipe.seed
     with Facts(Cache.default().facts, observe) as known:
         shares = f"val {split.val} test {split.test} seed {seed}"
-        previous = known.assigned(manifest.root, shares)
+        previous, given = known.assigned(manifest.root, shares), manifest.used.column("split")
         manifest = assign_splits(manifest, val=split.val, test=split.test, seed=seed, previous=previous)
-        known.remember_assigned(manifest.root, shares, assigned_sides(manifest, "split"))
+        if manifest.used.column("split") != given:  # else nothing in it is ours, and the next training owes it nothing
+            known.remember_assigned(manifest.root, shares, assigned_sides(manifest, "split"))
         if split.folds:
             folds = f"{shares} folds {split.folds}"
             manifest = assign_folds(manifest, split.folds, seed=seed, previous=known.assigned(manifest.root, folds))
@@ -447,6 +452,26 @@ def _learn(run: Run, prepared: _Prepared, observe: Observer) -> Learned:
         decoded=prepared.decoded,
         features_computed=prepared.features_computed,
     )
+
+
+def rehearse(recipe: Recipe, manifest: Manifest) -> None:
+    """Raise what a training of this recipe on these divided images would be refused for, without training or writing.
+
+    The network is built with its weights and thrown away, so it costs a second or so.
+    """
+    engine = engines.load(recipe.engine)
+    recipe = engine.pinned(recipe)
+    _require_training_images(manifest)
+    _require_held_out_images(manifest, recipe)
+    preprocess = _geometry(engine, recipe)
+    settled = recipes.parse(recipe.model_dump(mode="json") | {"threads": recipe.threads or 1})
+    if recipe.strategy == "features":
+        engine.frozen(settled, preprocess)
+        return
+    used = manifest.used
+    training = np.flatnonzero(np.array(used.column("split")) == "train")
+    with StoredPixels(used, preprocess, Cache.default(recipe.store.limit)) as pixels:
+        engine.open(settled, preprocess, Samples(used.classes, used.labels_N, used.keys_N, {"train": training}, pixels))
 
 
 def _command(asked: dict[str, Any]) -> str:

@@ -120,6 +120,16 @@ class TorchEngine:
         images, _ = inputs.training(rows_N, epoch=0, step=0)
         return to_bytes(images)
 
+    def training_targets(
+        self, recipe: Recipe, preprocess: Preprocess, samples: Samples, rows_N: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        inputs = PixelInputs(samples, recipe, preprocess, torch.device("cpu"))
+        _, targets = inputs.training(rows_N, epoch=0, step=0)
+        if targets.ndim == 1:
+            targets = torch.nn.functional.one_hot(targets, len(samples.classes))
+        shares_NK: NDArray[np.float32] = targets.to(torch.float32).numpy()
+        return shares_NK
+
     def _pretrained(self, recipe: Recipe) -> bool:
         return recipe.strategy != "scratch" and recipe.weights != "none"
 
