@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from sortal.data.samples import Features, Samples
+from sortal.data.samples import HeldFeatures, Samples
 from sortal.engines.onnx import OnnxGraph
 from sortal.engines.torch.engine import ENGINE
 from sortal.engines.torch.optim import make_optimizer
@@ -218,7 +218,7 @@ def test_features_take_every_view_in_turn_and_the_plain_one(samples: Samples) ->
         samples.keys_N,
         samples.splits,
         samples.pixels,
-        Features(plain_ND, views_MVD, view_rows_N),
+        HeldFeatures(plain_ND, views_MVD, view_rows_N),
     )
     session = ENGINE.open(Recipe.model_validate(SCRATCH.model_dump() | {"strategy": "features"}), GEOMETRY, stored)
     rows = np.arange(17)

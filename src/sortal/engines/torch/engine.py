@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from sortal.data.samples import Samples
-from sortal.engines.protocol import Arrays, Input
+from sortal.engines.protocol import Arrays, Input, Parameters
 from sortal.engines.torch import device as devices
 from sortal.engines.torch import measure
+from sortal.engines.torch.cut import find_cut
 from sortal.engines.torch.export import to_onnx, with_initializer
 from sortal.engines.torch.frozen import TorchFrozen, to_bytes
 from sortal.engines.torch.inputs import FeatureInputs, PixelInputs
@@ -21,6 +22,8 @@ from sortal.engines.torch.models import table
 from sortal.engines.torch.models.weights import file_of, load_weights, sha256_of
 from sortal.engines.torch.network import Deployed, Network, make_head
 from sortal.engines.torch.session import TorchSession
+from sortal.engines.torch.thaw import Thawing
+from sortal.errors import NotSupported
 from sortal.plan import Machine
 from sortal.preprocess import Preprocess
 from sortal.recipe import Recipe
@@ -51,23 +54,21 @@ class TorchEngine:
         if not recipe.threads:
             values["threads"] = os.cpu_count() or 1
         torch.set_num_threads(values["threads"])
+        if recipe.frozen != "stored":
+            values["runtime"] = "torch"
+        elif recipe.runtime == "auto":
+            values["runtime"], reasons["runtime"] = self._fastest_runtime(recipe, preprocess)
         if recipe.strategy == "features":
             values |= {"precision": "float32", "layout": "nchw"}  # of the head, which is too small to matter
-            if recipe.runtime == "auto":
-                values["runtime"], reasons["runtime"] = self._fastest_runtime(recipe, preprocess)
-        else:
-            values["runtime"] = "torch"
-            if "auto" in (recipe.precision, recipe.layout):
-                make = partial(self._network, recipe, preprocess, classes)
-                precision, layout, reason = measure.training_choice(
-                    recipe, make, size=preprocess.size, channels=preprocess.channels, classes=classes
-                )
-                values |= {"precision": precision, "layout": layout}
-                reasons |= {"precision": reason, "layout": reason}
+        elif "auto" in (recipe.precision, recipe.layout):
+            make = partial(self._in_training, recipe, preprocess, classes, stored=recipe.frozen == "stored")
+            precision, layout, reason = measure.training_choice(recipe, make, size=preprocess.size, classes=classes)
+            values |= {"precision": precision, "layout": layout}
+            reasons |= {"precision": reason, "layout": reason}
         return Recipe.model_validate(values), reasons
 
     def _fastest_runtime(self, recipe: Recipe, preprocess: Preprocess) -> tuple[str, str]:
-        network = self._network(recipe, preprocess, classes=2)
+        network = self._cut(recipe, preprocess, self._network(recipe, preprocess, classes=2))
         plain = Recipe.model_validate(recipe.model_dump() | {"runtime": "onnx"})
         frozen = TorchFrozen(plain, preprocess, network)
         images = np.zeros((16, preprocess.size, preprocess.size, preprocess.channels), np.uint8)
@@ -75,28 +76,46 @@ class TorchEngine:
 
     def frozen(self, recipe: Recipe, preprocess: Preprocess) -> TorchFrozen:
         torch.set_num_threads(recipe.threads)
-        return TorchFrozen(recipe, preprocess, self._network(recipe, preprocess, classes=2))
+        return TorchFrozen(recipe, preprocess, self._cut(recipe, preprocess, self._network(recipe, preprocess, classes=2)))
+
+    def parameters(self, recipe: Recipe, preprocess: Preprocess, classes: int) -> Parameters:
+        with torch.device("meta"):  # shapes alone: nothing is computed, no weights are read
+            body = table.create(recipe.model, channels=preprocess.channels, image_size=preprocess.size, stem=recipe.stem)
+            network = Network(body, make_head(recipe.head, body.dimensions, classes), preprocess)
+        phases = Thawing(recipe, network).phases
+        sizes = {name: parameter.numel() for name, parameter in network.named_parameters()}
+        later = [f"from {phase.when}: {phase.told}" for phase in phases[1:]]
+        return Parameters(
+            total=sum(sizes.values()),
+            trainable=sum(sizes[name] for name in phases[-1].learning),
+            told="; ".join([phases[0].told, *later]),
+        )
 
     def open(self, recipe: Recipe, preprocess: Preprocess, samples: Samples) -> TorchSession:
         # A head's matrices are so small that threads spend their time waiting for each other.
-        torch.set_num_threads(1 if samples.features is not None else recipe.threads)
+        head_alone = recipe.strategy == "features" and samples.features is not None
+        torch.set_num_threads(1 if head_alone else recipe.threads)
         devices.make_repeatable(recipe.deterministic)
         device = devices.device()
         classes = len(samples.classes)
-        if samples.features is not None:
+        stored = None if samples.features is None else FeatureInputs(samples, samples.features, recipe, device)
+        if stored is not None and head_alone:
             torch.manual_seed(HEAD_SEED ^ recipe.seed)
-            head = make_head(recipe.head, samples.features.plain_ND.shape[1], classes)
-            stored = FeatureInputs(samples, samples.features, recipe, device)
+            head = make_head(recipe.head, stored.features.shape[0], classes)
             return TorchSession(recipe, samples, head, stored, dict.fromkeys(head.state_dict(), 0), device)
-        network = self._network(recipe, preprocess, classes)
-        inputs = PixelInputs(samples, recipe, preprocess, device)
+        network = self._in_training(recipe, preprocess, classes, stored=stored is not None)
+        inputs = stored or PixelInputs(samples, recipe, preprocess, device)
         return TorchSession(recipe, samples, network, inputs, network.depths(), device)
 
     def assemble(self, recipe: Recipe, preprocess: Preprocess, classes: int, weights: Arrays) -> "TorchAssembled":
         torch.set_num_threads(recipe.threads)
         network = self._network(recipe, preprocess, classes)
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in weights.items()}
-        (network.head if recipe.strategy == "features" else network).load_state_dict(tensors)
+        if recipe.strategy == "features":
+            network.head.load_state_dict(tensors)
+        else:
+            assert tensors.keys() == Thawing(recipe, network).changing, "weights of another part of the network"
+            network.load_state_dict(tensors, strict=False)  # what stayed frozen is there already
         return TorchAssembled(network, preprocess)
 
     def training_views(
@@ -117,6 +136,29 @@ class TorchEngine:
             load_weights(body, recipe.model, recipe.weights, sha256=recipe.weights_sha256)
         torch.manual_seed(HEAD_SEED ^ recipe.seed)
         return Network(body, make_head(recipe.head, body.dimensions, classes), preprocess)
+
+    def _in_training(self, recipe: Recipe, preprocess: Preprocess, classes: int, *, stored: bool) -> Network:
+        """The network as it is trained; cut where its inputs are stored outputs of its frozen part."""
+        network = self._network(recipe, preprocess, classes)
+        if stored:
+            network = self._cut(recipe, preprocess, network)
+        Thawing(recipe, network)
+        return network
+
+    def _cut(self, recipe: Recipe, preprocess: Preprocess, network: Network) -> Network:
+        """The network, cut before the first layer that ever learns, if that is one of the body's."""
+        if recipe.strategy == "features":
+            return network
+        learning = [
+            name.removeprefix("body.") for name in Thawing(recipe, network).phases[-1].learning if name.startswith("body.")
+        ]
+        shape = (1, preprocess.channels, preprocess.size, preprocess.size)
+        images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+        try:
+            network.cut = find_cut(network.body, sorted(learning), (images - network.mean) / network.std)
+        except NotSupported as error:
+            raise NotSupported(f"{recipe.model} cannot be cut there: {error}", hint="set frozen = 'pixels'") from error
+        return network
 
 
 class TorchAssembled:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from sortal.engines.torch.cut import Cut
 from sortal.engines.torch.models.body import Body
 from sortal.preprocess import Preprocess
 from sortal.recipe import Head
@@ -20,18 +21,28 @@ class Network(nn.Module):
         super().__init__()
         self.body = body
         self.head = head
+        self.cut: Cut | None = None
+        """Where a training on stored outputs begins; without it all begins at the images."""
         self.register_buffer("mean", per_channel(preprocess.mean), persistent=False)
         self.register_buffer("std", per_channel(preprocess.std), persistent=False)
 
     def features(self, x: Tensor) -> Tensor:
-        """Features of shape (N, D)."""
+        """Features of shape (N, D): of images, or of what `before_cut` gave for them."""
+        if self.cut is not None:
+            return self.cut.after(self.body, x)
         features: Tensor = self.body((x - self.mean) / self.std)
         return features
 
+    def before_cut(self, x: Tensor) -> Tensor:
+        """What images are where the network is cut; without a cut that is their features."""
+        if self.cut is not None:
+            return self.cut.before(self.body, (x - self.mean) / self.std)
+        return self.features(x)
+
     def depths(self) -> dict[str, int]:
-        """Each parameter's distance from the classes, in stages: the head is 0, the body's last stage 1, and so on."""
+        """Each parameter's distance from the classes, in blocks: the head is 0, the body's last block 1, and so on."""
         depths = {f"head.{name}": 0 for name, _ in self.head.named_parameters()}
-        for depth, names in enumerate(reversed(self.body.stages()), start=1):
+        for depth, names in enumerate(reversed(self.body.layers()), start=1):
             depths |= {f"body.{name}": depth for name in names}
         return depths
 
@@ -40,15 +51,15 @@ class Network(nn.Module):
         return logits
 
 
-class BodyFromBytes(nn.Module):
-    """Features of uint8 images (N, S, S, C), normalisation inside."""
+class FrozenFromBytes(nn.Module):
+    """What the frozen part gives for uint8 images (N, S, S, C), normalisation inside."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network.features(_in_unit_range(images))
+        return self.network.before_cut(_in_unit_range(images))
 
 
 class Deployed(nn.Module):

@@ -16,13 +16,17 @@ from sortal.engines.torch.device import failures_explained
 from sortal.engines.torch.inputs import Inputs
 from sortal.engines.torch.losses import make_loss
 from sortal.engines.torch.optim import make_optimizer, restore_arrays, set_rate, state_arrays
+from sortal.engines.torch.thaw import Thawing
 from sortal.recipe import Recipe
 
 ROWS_AT_ONCE = 256  # in evaluation; bounds the memory of activations
 
 
 class TorchSession:
-    """Trains `model` on `inputs`. The model is a whole network, or only a head where the inputs are features."""
+    """Trains `model` on `inputs`. The model is a whole network, or only a head where the inputs are features.
+
+    What stays frozen to the end is in no state: whoever opens the session again has it.
+    """
 
     def __init__(
         self,
@@ -40,8 +44,9 @@ class TorchSession:
         self.model = model.to(device)
         if recipe.layout == "channels_last":
             self.model = self.model.to(memory_format=torch.channels_last)
+        self.thawing = Thawing(recipe, self.model)
         self.optimizer = make_optimizer(recipe, self.model, depths)
-        self.averaged = _tensors(self.model, copy=True) if recipe.average.name == "ema" else None
+        self.averaged = self._changing(copy=True) if recipe.average.name == "ema" else None
         self.rows_N = samples.splits["train"]
         self.loss = make_loss(recipe.loss, samples.labels_N[self.rows_N], len(samples.classes), device)
 
@@ -73,11 +78,9 @@ class TorchSession:
         # Dropout draws from torch's own generator: seeded from the position, it does not depend on what ran before.
         self._reseed(draws.step_seed(recipe.seed, batch.step))
         inputs, targets = self.inputs.training(batch.rows_B, batch.epoch, batch.step)
-        self.model.train()
-        head_only = recipe.strategy == "staged" and progress < recipe.schedule.head_only
+        self.thawing.at(batch.epoch, progress)
         with self.autocast():
-            logits = self._head_only(inputs) if head_only else self.model(inputs)
-            loss = self.loss(logits.float(), targets)
+            loss = self.loss(self.model(inputs).float(), targets)
         loss.backward()  # type: ignore[no-untyped-call]
         if recipe.optimizer.clip:
             nn.utils.clip_grad_norm_(self.model.parameters(), recipe.optimizer.clip)
@@ -95,19 +98,11 @@ class TorchSession:
             torch.cuda.manual_seed(seed)
         torch.default_generator.manual_seed(seed)
 
-    def _head_only(self, inputs: Tensor) -> Tensor:
-        """Logits with the body frozen: no gradients, and its batch norm as in evaluation."""
-        self.model.body.eval()  # type: ignore[union-attr]
-        with torch.no_grad():
-            features = self.model.features(inputs)  # type: ignore[operator]
-        logits: Tensor = self.model.head(features)  # type: ignore[operator]
-        return logits
-
     def _average(self, step: int) -> None:
         assert self.averaged is not None
         # The average follows closely at first, when the weights are still far from anything worth keeping.
         decay = min(self.recipe.average.decay, (1 + step) / (10 + step))
-        for name, tensor in _tensors(self.model).items():
+        for name, tensor in self._changing().items():
             if tensor.is_floating_point():
                 self.averaged[name].lerp_(tensor, 1 - decay)
             else:
@@ -133,7 +128,7 @@ class TorchSession:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.recipe.precision == "bf16")
 
     def state(self) -> dict[str, NDArray[Any]]:
-        arrays = {f"model/{name}": array for name, array in _arrays(_tensors(self.model)).items()}
+        arrays = {f"model/{name}": array for name, array in _arrays(self._changing()).items()}
         arrays |= {f"optimizer/{name}": array for name, array in state_arrays(self.optimizer, self.model).items()}
         if self.averaged is not None:
             arrays |= {f"average/{name}": array for name, array in _arrays(self.averaged).items()}
@@ -144,13 +139,18 @@ class TorchSession:
         for key, array in state.items():
             part, _, name = key.partition("/")
             parts[part][name] = array
-        _fill(_tensors(self.model), parts["model"])
+        _fill(self._changing(), parts["model"])
         restore_arrays(self.optimizer, self.model, parts["optimizer"])
         if self.averaged is not None:
             _fill(self.averaged, parts["average"])
 
     def weights(self) -> dict[str, NDArray[Any]]:
-        return _arrays(self.averaged if self.averaged is not None else _tensors(self.model))
+        return _arrays(self.averaged if self.averaged is not None else self._changing())
+
+    def _changing(self, *, copy: bool = False) -> dict[str, Tensor]:
+        """The tensors that training changes, or copies of them."""
+        tensors = {name: each.detach() for name, each in self.model.state_dict().items() if name in self.thawing.changing}
+        return {name: tensor.clone() for name, tensor in tensors.items()} if copy else tensors
 
 
 class _Swapped(nn.Module):
@@ -164,10 +164,6 @@ class _Swapped(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         result: Tensor = torch.func.functional_call(self.model, self.tensors, (x,))
         return result
-
-
-def _tensors(model: nn.Module, *, copy: bool = False) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() if copy else tensor.detach() for name, tensor in model.state_dict().items()}
 
 
 def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
