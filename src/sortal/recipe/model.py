@@ -296,8 +296,8 @@ class Recipe(Group):
             problems.append(f"resize must be 0 or at least image_size ({self.image_size}), got {self.resize}")
         if self.split.folds and not self.may_be_stored:
             problems.append(
-                "split.folds needs a frozen part whose outputs are stored, which makes it quick: strategy 'features' or "
-                f"'last_layers' without mixing, got {self.strategy!r}"
+                "split.folds needs strategy 'features', or 'last_layers' without mixing and frozen = 'pixels' (stored outputs "
+                f"of the frozen part make it quick), got {self.strategy!r}"
             )
         if self.strategy == "scratch" and self.weights not in ("none", "default"):
             problems.append(f"strategy 'scratch' starts from random weights, got weights = {self.weights!r}")

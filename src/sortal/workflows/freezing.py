@@ -48,7 +48,7 @@ def _where(engine: Engine, recipe: Recipe, geometry: Preprocess, manifest: Manif
     if recipe.strategy == "features":
         return "stored", "a head is trained on stored outputs"
     if not recipe.may_be_stored:
-        return "pixels", "nothing that stays frozen can be stored"
+        return "pixels", "images are mixed, and what is stored cannot be" if recipe.keeps_frozen else "nothing stays frozen"
     try:
         shape = engine.frozen(recipe, geometry).shape
     except NotSupported as error:

@@ -14,7 +14,7 @@ from sortal.engines.torch.optim import make_optimizer
 from sortal.engines.torch.session import TorchSession
 from sortal.errors import MachineFailed, NotSupported
 from sortal.preprocess import Preprocess
-from sortal.recipe import Augment, Average, Head, Loss, Optimizer, Recipe, Schedule
+from sortal.recipe import Augment, Average, Head, Loss, Optimizer, Recipe, Schedule, Thaw
 from sortal.train.fit import fit
 
 SIDE, CLASSES, IMAGES = 16, 3, 20
@@ -80,10 +80,13 @@ CHANGES: list[dict[str, Any]] = [
     {"augment": Augment(mixup=0.4, cutmix=1.0, flip=0.5, crop="padded", padding=2)},
     {"head": Head(kind="mlp", hidden=4, dropout=0.5)},
     {"precision": "bf16"},
+    {"strategy": "progressive", "model": "simple_cnn", "thaw": Thaw(epochs=((1, 0), (2, "all")))},
+    {"strategy": "last_layers", "model": "simple_cnn", "thaw": Thaw(stages=1)},
+    {"strategy": "staged", "model": "simple_cnn", "thaw": Thaw(stages=1), "schedule": Schedule(head_only=0.05)},
 ]
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: next(iter(change), "plain"))
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: str(next(iter(change.values()), "plain")))
 def test_a_restored_state_continues_to_the_same_bytes(samples: Samples, change: dict[str, Any]) -> None:
     whole = opened(samples, **change)
     half = opened(samples, **change)

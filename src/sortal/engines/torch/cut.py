@@ -155,6 +155,8 @@ def _require_equal(body: Body, cut: Cut, learning: Collection[str], maps: Tensor
     try:
         with torch.enable_grad():
             parts = cut.after(body, maps)
+            if not parts.requires_grad:
+                raise NotSupported("what is to learn works outside of the layers that can be cut off")
             gradients = torch.autograd.grad(parts.sum(), learns, allow_unused=True)
     finally:
         for parameter, before in zip(learns, was, strict=True):

@@ -48,7 +48,7 @@ class TimmBody(Body):
         if hasattr(self.net, "group_matcher"):
             matcher: Any = self.net.group_matcher(coarse=coarse)  # type: ignore[operator]
         else:  # as its parts stand in it
-            matcher = {name: f"^{name}" for name, _ in self.net.named_children()}
+            matcher = {name: rf"^{name}\." for name, _ in self.net.named_children()}
         groups = group_parameters(self.net, matcher)
         named = [[f"net.{name}" for name in groups[depth]] for depth in sorted(groups)]
         return [names for names in named if names]
