@@ -75,7 +75,7 @@ class TorchEngine:
         return measure.inference_choice({"onnx": frozen.run, "torch": frozen.in_torch()}, images)
 
     def frozen(self, recipe: Recipe, preprocess: Preprocess) -> TorchFrozen:
-        torch.set_num_threads(recipe.threads)
+        torch.set_num_threads(recipe.threads or os.cpu_count() or 1)  # 0 before it is measured
         return TorchFrozen(recipe, preprocess, self._cut(recipe, preprocess, self._network(recipe, preprocess, classes=2)))
 
     def parameters(self, recipe: Recipe, preprocess: Preprocess, classes: int) -> Parameters:
