@@ -3,7 +3,7 @@
 import os
 import platform
 from collections.abc import Mapping
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from sortal.engines.torch.export import to_onnx, with_initializer
 from sortal.engines.torch.frozen import TorchFrozen, to_bytes
 from sortal.engines.torch.inputs import FeatureInputs, PixelInputs
 from sortal.engines.torch.models import table
+from sortal.engines.torch.models.body import Body
 from sortal.engines.torch.models.weights import file_of, load_weights, sha256_of
 from sortal.engines.torch.network import Deployed, Network, make_head
 from sortal.engines.torch.session import TorchSession
@@ -29,6 +30,13 @@ from sortal.preprocess import Preprocess
 from sortal.recipe import Recipe
 
 HEAD_SEED, BODY_SEED = 0x5EAD, 0xB0D1  # apart, so that a head's start does not depend on the body it is put on
+
+
+@lru_cache(maxsize=2)  # a run asks when it begins and when it ends
+def _shapes(name: str, channels: int, image_size: int, stem: str) -> Body:
+    """A body without numbers: nothing is computed and no weights are read."""
+    with torch.device("meta"):
+        return table.create(name, channels=channels, image_size=image_size, stem=stem)
 
 
 class TorchEngine:
@@ -79,8 +87,8 @@ class TorchEngine:
         return TorchFrozen(recipe, preprocess, self._cut(recipe, preprocess, self._network(recipe, preprocess, classes=2)))
 
     def parameters(self, recipe: Recipe, preprocess: Preprocess, classes: int) -> Parameters:
-        with torch.device("meta"):  # shapes alone: nothing is computed, no weights are read
-            body = table.create(recipe.model, channels=preprocess.channels, image_size=preprocess.size, stem=recipe.stem)
+        body = _shapes(recipe.model, preprocess.channels, preprocess.size, recipe.stem)
+        with torch.device("meta"):
             network = Network(body, make_head(recipe.head, body.dimensions, classes), preprocess)
         phases = Thawing(recipe, network).phases
         sizes = {name: parameter.numel() for name, parameter in network.named_parameters()}
