@@ -84,6 +84,17 @@ def test_rows_of_any_shape_and_type(cache: Cache, shape: tuple[int, ...], dtype:
         np.testing.assert_array_equal(found, values[[2, 1]])
 
 
+def test_one_part_of_each_row_is_read_alone(cache: Cache) -> None:
+    parts = np.arange(5 * 3 * 4, dtype=np.float32).reshape(5, 3, 2, 2)
+    with RowStore(cache, "features", "key", (3, 2, 2), np.float32) as store:
+        store.append(contents(0, 1, 2), [parts[:3]])
+        store.append(contents(3, 4), [parts[3:]])
+        rows_B, part_B = np.array([4, 0, 2, 4, 1]), np.array([2, 0, 1, 0, 2])
+        places_B = store.locate(contents(*rows_B.tolist()))
+        np.testing.assert_array_equal(store.take_parts(places_B, part_B), parts[rows_B, part_B])
+        assert store.take_parts(places_B[:0], part_B[:0]).shape == (0, 2, 2)
+
+
 def test_stores_of_another_key_shape_or_type_know_nothing_of_each_other(cache: Cache) -> None:
     with open_store(cache) as store:
         store.append(contents(0), [rows(0)])
@@ -307,6 +318,15 @@ def test_what_can_never_fit_removes_nothing(tmp_path: Path) -> None:
     cache = Cache(tmp_path, 5000)
     fill(cache, "kept", 1000)
     assert not cache.make_room(5001)
+    assert len(cache.list_stores()) == 1
+
+
+def test_what_fits_once_all_else_is_gone_is_allowed_and_removes_nothing(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, 5000)
+    with open_store(cache) as store:
+        store.append(contents(0), [rows(0)])
+    assert cache.allows(5000)
+    assert not cache.allows(5001)
     assert len(cache.list_stores()) == 1
 
 

@@ -89,6 +89,24 @@ def test_the_rate_of_tutorial_001_halves_on_a_plateau_down_to_a_ten_millionth():
     assert schedule.floor * recipe.learning_rate == pytest.approx(1e-7)
 
 
+def test_the_four_strategies_of_guide_003_thaw_what_the_guide_says():
+    assert presets.named("seed003_features").strategy == "features"
+    last = presets.named("seed003_last_layers")
+    assert (last.strategy, last.thaw.names) == ("last_layers", ("layer4",))
+    full = presets.named("seed003_full")
+    assert (full.strategy, full.learning_rate) == ("full", 1e-4)
+    progressive = presets.named("seed003_progressive")
+    assert (progressive.strategy, progressive.thaw.epochs) == ("progressive", ((1, 0), (3, 1), (5, "all")))
+
+
+def test_the_hidden_layers_of_the_tutorials_heads_are_theirs():
+    heads = {name: presets.named(name).head for name in ("seed000_transfer", "seed001_transfer")}
+    assert {name: (head.kind, head.hidden, head.dropout) for name, head in heads.items()} == {
+        "seed000_transfer": ("mlp", 512, 0.3),
+        "seed001_transfer": ("mlp", 256, 0.5),
+    }
+
+
 def test_the_two_steps_of_tutorial_001_are_ten_epochs_each_and_a_hundredth_of_the_rate():
     recipe = presets.named("seed001_transfer")
     assert recipe.schedule.head_only * recipe.epochs == 10

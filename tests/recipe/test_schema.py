@@ -32,6 +32,7 @@ def test_every_key_of_a_recipe_that_needs_explaining_is_explained() -> None:
         "split",
         "store",
         "head",
+        "thaw",
         "kind",
     }
     assert silent <= self_explanatory | nested

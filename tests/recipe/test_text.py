@@ -66,6 +66,27 @@ def test_settings_are_judged_before_the_recipe_is_known_by_their_own_keys_only()
     ("settings", "reason"),
     [
         (["strategy=full", "split.folds=5"], "split.folds needs strategy 'features'"),
+        (["strategy=last_layers", "split.folds=5", "frozen=pixels"], "split.folds needs strategy 'features'"),
+        (["strategy=last_layers", "split.folds=5", "augment.mixup=1"], "split.folds needs strategy 'features'"),
+        (["strategy=last_layers", "thaw.stages=2", 'thaw.names=["layer4"]'], "stages and names both say"),
+        (["strategy=last_layers", "thaw.epochs=[[1, 1]]"], "thaw.epochs: strategy 'last_layers' does not look at it"),
+        (["strategy=full", "thaw.stages=2"], "thaw.stages: strategy 'full' does not look at it"),
+        (["strategy=scratch", 'thaw.names=["layer4"]'], "thaw.names: strategy 'scratch' does not look at it"),
+        (["thaw.stages=2"], "thaw.stages: strategy 'features' does not look at it"),
+        (["strategy=progressive", "thaw.stages=2"], "thaw.stages: strategy 'progressive' does not look at it"),
+        (["strategy=progressive", "epochs=4"], "goes on to epoch 5, but the training ends after epochs = 4"),
+        (["strategy=progressive", "thaw.epochs=[[2, 0]]"], "what learns from epoch 1 on"),
+        (["strategy=progressive", "thaw.epochs=[[1, 2], [3, 1]]"], "more stages from pair to pair"),
+        (["strategy=progressive", "thaw.epochs=[[1, 0], [1, 1]]"], "later epochs"),
+        (["strategy=progressive", 'thaw.epochs=[[1, "al"]]'], "'al'"),
+        (["strategy=last_layers", "thaw.stages=-1"], "greater than or equal to 0"),
+        (["strategy=last_layers", 'thaw.names=[""]'], "at least 1 character"),
+        (["strategy=full", "frozen=stored"], "nothing to store"),
+        (["strategy=progressive", "frozen=stored"], "nothing to store"),
+        (["strategy=last_layers", "frozen=stored", "augment.cutmix=1"], "cannot be mixed"),
+        (["frozen=pixels"], "trains on stored outputs"),
+        (["strategy=last_layers", "frozen=pixels", "runtime=onnx"], "no frozen part"),
+        (["optimizer.layer_decay=0.9"], "trains the head alone"),
         (["augment.mixup=0.2"], "cannot be mixed"),
         (["resize=100"], "resize must be 0 or at least image_size"),
         (["split.val=0.6", "split.test=0.5"], "must leave images for training"),
@@ -77,6 +98,23 @@ def test_settings_are_judged_before_the_recipe_is_known_by_their_own_keys_only()
 def test_what_does_not_fit_together_is_refused_with_the_reason(settings: list[str], reason: str) -> None:
     with pytest.raises(RecipeError, match=reason):
         override(Recipe(), settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["strategy=last_layers", "split.folds=5"],
+        ["strategy=last_layers", "runtime=onnx", "frozen=stored"],
+        ["strategy=last_layers", "augment.mixup=1"],
+        ["strategy=staged", "thaw.stages=2", "frozen=stored"],
+        ["strategy=progressive", "thaw.epochs=[[1, 0], [3, 2]]", "frozen=stored"],
+        ["strategy=progressive", 'thaw.epochs=[[1, 0], [3, "all"]]', "optimizer.layer_decay=0.9"],
+    ],
+)
+def test_what_fits_together_is_taken_and_survives_being_written_and_read(settings: list[str], tmp_path: Path) -> None:
+    recipe = override(Recipe(), settings)
+    write(recipe, tmp_path / "recipe.toml")
+    assert read(tmp_path / "recipe.toml") == recipe
 
 
 def test_a_group_given_as_a_number_is_a_mistake_not_a_crash() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sortal import engines
-from sortal.data.samples import Features, Samples
+from sortal.data.samples import HeldFeatures, Samples
 from sortal.preprocess import Preprocess
 from sortal.recipe import Loss, Recipe, Sampler
 from sortal.train.crossval import out_of_fold
@@ -27,7 +27,7 @@ def samples() -> Samples:
     random = np.random.default_rng(0)
     rows = np.arange(len(LABELS))
     plain_ND = random.normal(LABELS[:, None], 0.3, (len(rows), 3)).astype(np.float32)
-    features = Features(plain_ND, plain_ND[:, None], rows)
+    features = HeldFeatures(plain_ND, plain_ND[:, None], rows)
     return Samples(("many", "few"), LABELS, rows.astype(np.uint64), {"train": rows}, Nothing(), features)
 
 

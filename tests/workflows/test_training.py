@@ -57,7 +57,9 @@ def test_a_run_holds_everything_and_says_so(coloured: Make, tmp_path: Path) -> N
     assert sum(result["splits"].values()) == 36
     assert set(result["metrics"]) == {"val", "test"}
     assert set(result["seconds"]) == {"total", "prepare", "train", "finish"}
-    assert set(result["work"]) == {"decoded", "features_computed", "steps", "images_per_second"}
+    assert set(result["work"]) == {
+        "parameters", "trainable_parameters", "decoded", "features_computed", "steps", "images_per_second"
+    }  # fmt: skip
     run = trained.run
     for path in (run.manifest, run.recipe, run.checkpoint, run.predictions, run.report_json, run.report_html, run.result):
         assert path.is_file(), path

@@ -15,9 +15,28 @@ class Pixels(Protocol):
         """Pixels of shape (B, R, R, C)."""
 
 
+class Features(Protocol):
+    """Outputs of the frozen part of a network by row, for the evaluation view and for augmented ones of training rows."""
+
+    @property
+    def count(self) -> int:
+        """V, how many augmented views there are of each training row."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one output: (D,) for vectors, (C, H, W) for maps, others for transformers."""
+
+    def plain(self, rows_B: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Outputs of the evaluation view, shape (B, *shape)."""
+
+    def views(self, rows_B: NDArray[np.int64], view_B: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Outputs of one augmented view each, shape (B, *shape)."""
+
+
 @dataclass(frozen=True, slots=True)
-class Features:
-    """Outputs of a frozen network: `plain_ND` of the evaluation view of N rows, `views_MVD` of V augmented views of M rows.
+class HeldFeatures:
+    """Features in memory: `plain_ND` of the evaluation view of N rows, `views_MVD` of V augmented views of M rows; D may be
+    several axes.
 
     Rows that are never trained on have no views: `views_MVD` is indexed by `view_rows_N[row]`, which is -1 for them.
     """
@@ -25,6 +44,20 @@ class Features:
     plain_ND: NDArray[np.float32]
     views_MVD: NDArray[np.float32]
     view_rows_N: NDArray[np.int64]
+
+    @property
+    def count(self) -> int:
+        return int(self.views_MVD.shape[1])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.plain_ND.shape[1:]
+
+    def plain(self, rows_B: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self.plain_ND[rows_B]
+
+    def views(self, rows_B: NDArray[np.int64], view_B: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self.views_MVD[self.view_rows_N[rows_B], view_B]
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,10 @@ class Cache:
         """Remove every store that no process uses; returns the bytes freed. Facts and remembered splits stay."""
         return sum(info.bytes for info in self.list_stores() if _remove(info.path))
 
+    def allows(self, wanted: int) -> bool:
+        """Whether so many bytes fit under the limit at all, if all that is not in use had to go."""
+        return wanted <= (self.limit or self._tenth(sum(info.bytes for info in self.list_stores())))
+
     def make_room(self, wanted: int) -> bool:
         """Whether `wanted` more bytes fit under the limit, after removing what was used least recently and by nobody now."""
         if not wanted:
@@ -178,6 +182,22 @@ class RowStore:
                     row = int(self._row_of_M[sorted_B[low]])
                     bytes_BX[order_B[low:high]] = _read_rows(file, row, high - low, self.row_bytes)
         return rows
+
+    def take_parts(self, places_B: NDArray[np.int64], part_B: NDArray[np.int64]) -> NDArray[Any]:
+        """Of each row at some places one entry of its first axis, shape (B, *row_shape[1:]); the rest is not read."""
+        parts = np.empty((len(places_B), *self.row_shape[1:]), self.dtype)
+        if not len(places_B):
+            return parts
+        assert places_B.min() >= 0, "a row that is not in the store"
+        size = self.row_bytes // self.row_shape[0]
+        bytes_BX = parts.view(np.uint8).reshape(len(places_B), size)
+        segments = list(self._segments.values())
+        for segment in np.unique(self._segment_of_M[places_B]):
+            with _open_rows(segments[segment]) as file:
+                for number in np.flatnonzero(self._segment_of_M[places_B] == segment):
+                    part = int(self._row_of_M[places_B[number]]) * self.row_shape[0] + int(part_B[number])
+                    bytes_BX[number] = _read_rows(file, part, 1, size)[0]
+        return parts
 
     def read(self, contents: Sequence[str]) -> NDArray[Any]:
         """The rows of some contents, shape (N, *row_shape); raises `KeyError` for one that is not there."""

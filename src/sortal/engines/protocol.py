@@ -65,21 +65,21 @@ class Session(Protocol):
 
 
 class Frozen(Protocol):
-    """The frozen part of a network. The features of an image do not depend on the images beside it, to the last bit."""
+    """The frozen part of a network. What it gives for an image does not depend on the images beside it, to the last bit."""
 
     @property
     def key(self) -> str:
         """Identifies weights, normalisation, runtime and machine: equal keys give equal outputs."""
 
     @property
-    def dimensions(self) -> int:
-        """D, the length of a feature vector."""
+    def shape(self) -> tuple[int, ...]:
+        """Of the output for one image: (D,) for a vector of features, more axes where a part in the middle is thawed."""
 
     def outputs(self, pixels_NRRC: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Features of the evaluation view of stored pixels, shape (N, D)."""
+        """Outputs for the evaluation view of stored pixels, shape (N, *shape)."""
 
     def views(self, pixels_NRRC: NDArray[np.uint8], keys_N: NDArray[np.uint64]) -> NDArray[np.float32]:
-        """Features of the recipe's augmented views, shape (N, V, D); draws depend on seed, key and number of the view."""
+        """Outputs for the recipe's augmented views, shape (N, V, *shape); draws depend on seed, key and number of the view."""
 
 
 class Assembled(Protocol):
@@ -108,6 +108,17 @@ class Input:
     std: tuple[float, ...] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """How many weights a network has."""
+
+    total: int
+    trainable: int
+    """Of those, how many learn at some time of the training."""
+    told: str
+    """Which ones, and from when on."""
+
+
 class Engine(Protocol):
     """Turns recipes into sessions and trained weights into graphs."""
 
@@ -124,10 +135,16 @@ class Engine(Protocol):
         """The recipe with every 'auto' replaced by what measured fastest here, and the reason of each by its key."""
 
     def frozen(self, recipe: Recipe, preprocess: Preprocess) -> Frozen:
-        """The frozen part of the recipe's network, in the runtime that the recipe names."""
+        """The part of the recipe's network that stays frozen, in the runtime that the recipe names.
+
+        Raises `NotSupported` where it does not begin at the images or cannot be cut off from the rest.
+        """
+
+    def parameters(self, recipe: Recipe, preprocess: Preprocess, classes: int) -> Parameters:
+        """What the recipe trains; raises `RecipeError` or `UnknownName` where it thaws what the network does not have."""
 
     def open(self, recipe: Recipe, preprocess: Preprocess, samples: Samples) -> Session:
-        """A model ready to be trained on the split 'train' of the samples."""
+        """A model ready to be trained on the split 'train' of the samples: on their features, if they have some."""
 
     def assemble(self, recipe: Recipe, preprocess: Preprocess, classes: int, weights: Arrays) -> Assembled:
         """The network with these trained weights, and with its pretrained ones where it stayed frozen."""

@@ -13,10 +13,11 @@ from sortal.recipe.model import (
     Split,
     Stop,
     Store,
+    Thaw,
 )
 from sortal.recipe.text import check_settings, override, parse, read, write
 
 __all__ = [
     "Augment", "Average", "Best", "Head", "Loss", "Optimizer", "Recipe", "Sampler", "Schedule", "Split", "Stop", "Store",
-    "check_settings", "override", "parse", "read", "write",
+    "Thaw", "check_settings", "override", "parse", "read", "write",
 ]  # fmt: skip

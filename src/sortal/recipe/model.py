@@ -1,5 +1,6 @@
 """What a recipe can say: each field with its meaning, unit and range beneath it. Validation reports all mistakes at once."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -30,7 +31,8 @@ class Optimizer(Group):
     clip: NotNegative = 0.0
     """Largest norm of all gradients together; 0 is off."""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
-    """Each stage's learning rate is this times that of the stage after it; 1 is off."""
+    """Each block's learning rate is this times that of the block after it, where a network is trained block by block; the
+    head's is the full rate. 1 is off."""
     accumulate: int = Field(default=1, ge=1, le=4096)
     """Batches whose gradients make one step, as one batch so many times as large would; 1 is a step for each batch."""
 
@@ -197,7 +199,7 @@ class Split(Group):
     test: float = Field(default=0.0, ge=0, lt=1)
     """Share that goes to the test split, unless the user gave one."""
     folds: int = Field(default=0, ge=0, le=50)
-    """Cross-validation folds within the training split (strategy 'features'); 0 is off."""
+    """Cross-validation folds within the training split, for trainings on stored outputs (see `frozen`); 0 is off."""
 
     @model_validator(mode="after")
     def _sum(self) -> "Split":
@@ -224,6 +226,37 @@ class Head(Group):
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
+class Thaw(Group):
+    """Which part of a network learns besides the head, which always does. A stage is what its authors call so: layer1 to
+    layer4 of a ResNet, each block of a vision transformer; a run prints which ones learn."""
+
+    stages: int = Field(default=0, ge=0, le=1000)
+    """How many of the last stages are trained; all before them stay frozen. 0 leaves it to the strategy: one for
+    'last_layers', all of them for 'staged'."""
+    names: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Instead of a number, for 'last_layers' and 'staged': the parameters whose names contain one of these are trained, such
+    as ["layer4"], all others stay frozen. `sortal models NAME` prints a network's names."""
+    epochs: tuple[tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=0)] | Literal["all"]], ...] = (
+        (1, 0),
+        (3, 1),
+        (5, "all"),
+    )
+    """Strategy 'progressive': pairs of an epoch, counted from 1, and how many of the last stages learn from then on. The
+    default is the head alone for two epochs, the last stage with it for two more, then everything."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Thaw":
+        if self.stages and self.names:
+            raise ValueError("stages and names both say what is trained: set one of them")
+        epochs = [epoch for epoch, _ in self.epochs]
+        stages = [float("inf") if count == "all" else count for _, count in self.epochs]
+        if not epochs or epochs[0] != 1:
+            raise ValueError(f"epochs must say what learns from epoch 1 on, such as [[1, 0], [3, 1]], got {self.epochs}")
+        if any(a >= b for a, b in pairwise(epochs)) or any(a >= b for a, b in pairwise(stages)):
+            raise ValueError(f"epochs must name later epochs and more stages from pair to pair, got {self.epochs}")
+        return self
+
+
 class Recipe(Group):
     """Everything a run needs besides the images."""
 
@@ -238,9 +271,11 @@ class Recipe(Group):
     """'default' (those at hand for the model), 'none', 'hub', or the path of a file."""
     weights_sha256: str = Field(default="", pattern="^([0-9a-f]{64})?$")
     """If set, the file of the weights must have this SHA-256; the run writes down that of the file it started from."""
-    strategy: Literal["features", "full", "staged", "scratch"] = "features"
-    """'features': the network stays frozen, a head is trained on its stored outputs. 'staged': the head first, then all,
-    earlier layers slower. 'full': all from the start. 'scratch': from random weights."""
+    strategy: Literal["features", "last_layers", "full", "progressive", "staged", "scratch"] = "features"
+    """'features': the network stays frozen, a head is trained on its stored outputs. 'last_layers': the head and the last
+    stages are trained (`thaw.stages` or `thaw.names`). 'staged': the head first, then all, the rest slower. 'progressive':
+    the head first, then stage after stage from the end to the start (`thaw.epochs`). 'full': all from the start. 'scratch':
+    from random weights. What is frozen stays as it is to the last bit, the statistics of its batch norms too."""
     epochs: int = Field(default=30, ge=1, le=10_000)
     batch_size: int = Field(default=32, ge=1, le=65_536)
     micro_batch: int = Field(default=0, ge=0, le=65_536)
@@ -266,7 +301,12 @@ class Recipe(Group):
     layout: Literal["auto", "nchw", "channels_last"] = "auto"
     """Of images in memory while a network is trained; 'auto' likewise."""
     runtime: Literal["auto", "torch", "onnx"] = "auto"
-    """What computes the frozen part (strategy 'features'); 'auto' likewise."""
+    """What computes the frozen part where its outputs are stored; 'auto' likewise."""
+    frozen: Literal["auto", "stored", "pixels"] = "auto"
+    """'stored': what the frozen part gives for each image and for `augment.views` augmented views is computed once and kept.
+    'pixels': it is computed in every step, from newly augmented images. 'auto' is written into the run as what it became:
+    'stored' where the part that stays frozen begins at the images and can be cut off, images are not mixed, and the stores
+    have room."""
     threads: int = Field(default=0, ge=0, le=1024)
     """Threads of arithmetic; 0 is one a core. The order of sums depends on it, so it is written into the run."""
     deterministic: bool = True
@@ -283,14 +323,18 @@ class Recipe(Group):
     split: Split = Split()
     store: Store = Store()
     head: Head = Head()
+    thaw: Thaw = Thaw()
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Recipe":
         problems = []
         if self.resize and self.resize < self.image_size:
             problems.append(f"resize must be 0 or at least image_size ({self.image_size}), got {self.resize}")
-        if self.split.folds and self.strategy != "features":
-            problems.append(f"split.folds needs strategy 'features' (stored features make it quick), got {self.strategy!r}")
+        if self.split.folds and not self.may_be_stored:
+            problems.append(
+                "split.folds needs strategy 'features', or 'last_layers' without mixing and frozen = 'pixels' (stored outputs "
+                f"of the frozen part make it quick), got {self.strategy!r}"
+            )
         if self.split.folds and self.schedule.name == "plateau":
             problems.append(
                 "schedule.name: 'plateau' looks at a validation split, which no fold has: take another, or folds = 0"
@@ -312,7 +356,7 @@ class Recipe(Group):
                 f"loss.class_weights = {self.loss.class_weights!r} and sampler.name = {self.sampler.name!r} both make rare "
                 "classes count more, together twice as intended: set class_weights = 'none' or sampler.name = 'shuffle'"
             )
-        problems += self._overruled()
+        problems += self._overruled() + self._frozen_problems()
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -325,11 +369,49 @@ class Recipe(Group):
                 problems.append(f"precision: strategy 'features' trains its head in float32, got {self.precision!r}")
             if self.layout not in ("auto", "nchw"):
                 problems.append(f"layout: strategy 'features' trains on vectors, which have none, got {self.layout!r}")
-        elif self.runtime not in ("auto", "torch"):
+            if self.optimizer.layer_decay != 1:
+                problems.append("optimizer.layer_decay: strategy 'features' trains the head alone; set it to 1")
+        elif self.runtime not in ("auto", "torch") and not self.may_be_stored:
             problems.append(f"runtime: strategy {self.strategy!r} has no frozen part for {self.runtime!r} to compute")
         if self.weights_sha256 and (self.strategy == "scratch" or self.weights in ("none", "hub")):
             problems.append("weights_sha256: there is no file of weights to compare with")
         return problems
+
+    def _frozen_problems(self) -> list[str]:
+        """What does not fit together about thawing, and about storing what stays frozen."""
+        unused = {"last_layers": {"epochs"}, "staged": {"epochs"}, "progressive": {"stages", "names"}}
+        problems = [
+            f"thaw.{key}: strategy {self.strategy!r} does not look at it"
+            for key in ("stages", "names", "epochs")
+            if key in unused.get(self.strategy, Thaw.model_fields) and getattr(self.thaw, key) != getattr(Thaw(), key)
+        ]
+        last = self.thaw.epochs[-1][0]
+        if self.strategy == "progressive" and last > self.epochs:
+            problems.append(
+                f"thaw.epochs goes on to epoch {last}, but the training ends after epochs = {self.epochs}: change one"
+            )
+        if self.frozen == "stored" and not self.keeps_frozen:
+            problems.append(f"frozen: strategy {self.strategy!r} trains everything in the end, so there is nothing to store")
+        elif self.frozen == "stored" and not self.may_be_stored:
+            problems.append("frozen: stored outputs cannot be mixed as images: set mixup and cutmix to 0, or frozen = 'pixels'")
+        if self.frozen == "pixels" and self.strategy == "features":
+            problems.append("frozen: strategy 'features' trains on stored outputs; leave it, or take strategy 'last_layers'")
+        return problems
+
+    @property
+    def keeps_frozen(self) -> bool:
+        """Whether a part of the network stays as it is from the first epoch to the last."""
+        if self.strategy == "staged":
+            return bool(self.thaw.stages or self.thaw.names)
+        if self.strategy == "progressive":
+            return self.thaw.epochs[-1][1] != "all"
+        return self.strategy in ("features", "last_layers")
+
+    @property
+    def may_be_stored(self) -> bool:
+        """Whether the outputs of what stays frozen may be stored, as far as the recipe says."""
+        mixes = bool(self.augment.mixup or self.augment.cutmix)
+        return self.keeps_frozen and self.frozen != "pixels" and not mixes
 
     @property
     def weights_file(self) -> Path | None:

@@ -8,7 +8,7 @@ training images aside and picks on those.
 """
 
 from sortal.recipe.augment import Augment
-from sortal.recipe.model import Best, Head, Loss, Optimizer, Recipe, Schedule, Split, Stop
+from sortal.recipe.model import Best, Head, Loss, Optimizer, Recipe, Schedule, Split, Stop, Thaw
 from sortal.registry import Registry
 
 HERE = "sortal.recipe.presets"
@@ -221,10 +221,11 @@ PRESETS.add(
 def seed001_transfer() -> Recipe:
     """Tutorial 001's two steps: EfficientNet-B0 with a head of 256 at 1e-3 for ten epochs, then ten more with the rest at 1e-5.
 
-    In its second step the first hundred Keras layers stay frozen and the head, too, slows down to 1e-5; here all are
-    thawed and the head keeps its rate. Its generator divides pixels by 255 before a network that does so itself, so that
-    it sees black; here the network gets what its weights were trained with. The weights are timm's. Not yet measured
-    here.
+    In its second step the first hundred Keras layers stay frozen. The hundredth stands in the last block of the fourth of
+    seven stages; here the first four stages stay frozen, and what they give for four views of each image is computed
+    once, where there each epoch draws new views. There the head, too, slows down to 1e-5; here it keeps its rate. Its
+    generator divides pixels by 255 before a network that does so itself, so that it sees black; here the network gets
+    what its weights were trained with. The weights are timm's. Not yet measured here.
     """
     return Recipe(
         model="efficientnet_b0",
@@ -237,6 +238,7 @@ def seed001_transfer() -> Recipe:
         augment=Augment(flip=0.5, rotate=20, translate=0.2, shear=0.2, zoom=0.2, fill="nearest"),
         optimizer=Optimizer(name="adam", weight_decay=0.0),
         schedule=Schedule(name="constant", head_only=0.5, thawed_rate=0.01),
+        thaw=Thaw(stages=3),
         head=Head(kind="mlp", hidden=256, dropout=0.5),
         best=Best(monitor="accuracy"),
         split=VALIDATION,
@@ -344,14 +346,41 @@ def seed003_features() -> Recipe:
     )
 
 
+PRESETS.add("seed003_last_layers", f"{HERE}:seed003_last_layers", "guide 003: the last stage of ResNet-50 and the head")
+
+
+def seed003_last_layers() -> Recipe:
+    """Guide 003's second strategy: layer4 of ResNet-50 and a new last layer are trained, all before them stays frozen.
+
+    The guide freezes by name, and so does this; it leaves the frozen batch norms in training mode, here their statistics
+    stay. It names no rate for this strategy; 1e-4 is what its band below 10k images has for every kind of transfer. Where
+    the stores have room, what layer3 gives for four views of each image is computed once, 0.8 MB a view; else each epoch
+    draws new crops, as there. The rest is as in `seed003_full`. Not yet measured here.
+    """
+    return seed003_full().model_copy(update={"strategy": "last_layers", "thaw": Thaw(names=("layer4",))})
+
+
+PRESETS.add(
+    "seed003_progressive", f"{HERE}:seed003_progressive", "guide 003: ResNet-50 thawed from the end, all from epoch 5 on"
+)
+
+
+def seed003_progressive() -> Recipe:
+    """Guide 003's fourth strategy: the head alone for two epochs, with layer4 for two more, then all of ResNet-50.
+
+    The guide gives the epochs in comments and no rate; 1e-4 is that of its full fine-tuning, for the head too. The rest is as
+    in `seed003_full`. Not yet measured here.
+    """
+    return seed003_full().model_copy(update={"strategy": "progressive"})
+
+
 PRESETS.add("seed003_full", f"{HERE}:seed003_full", "guide 003: full fine-tuning of ResNet-50 at 1e-4")
 
 
 def seed003_full() -> Recipe:
     """Guide 003's third strategy: all of ResNet-50 at 1e-4 from the start, with its band below 10k images.
 
-    Its second and fourth strategy, the last layers alone and thawing from the end, wait for a later version. Adam's
-    coupled decay, early stopping after five epochs and label smoothing of 0.1 are its own. Not yet measured here.
+    Adam's coupled decay, early stopping after five epochs and label smoothing of 0.1 are its own. Not yet measured here.
     """
     return Recipe(
         model="resnet50.tv_in1k",

@@ -86,7 +86,10 @@ def finish(
     bundles.write(run.bundle, graph=graph, weights=_weights(assembled), about=about)
     predictions.save(run.predictions)
     fitted = learned.fitted
+    parameters = learned.engine.parameters(recipe, preprocess, len(samples.classes))
     work = {
+        "parameters": parameters.total,
+        "trainable_parameters": parameters.trainable,
         "decoded": learned.decoded,
         "features_computed": learned.features_computed,
         "steps": fitted.steps,

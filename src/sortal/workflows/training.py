@@ -1,7 +1,6 @@
 """Train: from a folder of labelled images to a finished run. Each step's result is kept, and found again by a resume."""
 
 import contextlib
-import hashlib
 import json
 import shlex
 import time
@@ -36,10 +35,10 @@ from sortal.preprocess import Preprocess
 from sortal.recipe import Recipe, presets
 from sortal.run import Run
 from sortal.train.crossval import out_of_fold
-from sortal.train.features import stored_features
 from sortal.train.fit import Fitted, fit
 from sortal.workflows.checking import scan_counting
 from sortal.workflows.finishing import Learned, finish
+from sortal.workflows.freezing import settled, with_features
 
 MEASURED = ("precision", "layout", "runtime", "threads")
 """Recipe keys that are settled by measuring."""
@@ -257,15 +256,7 @@ def _prepare(run: Run, asked: dict[str, Any], opened: contextlib.ExitStack, obse
     samples = Samples(
         used.classes, used.labels_N, used.keys_N, {name: found for name, found in rows.items() if len(found)}, pixels
     )
-    computed = 0
-    if recipe.strategy == "features":
-        frozen = engine.frozen(recipe, preprocess)
-        views_key = _short_hash(recipe.augment.model_dump_json(), recipe.seed, preprocess.resize)
-        features, computed = stored_features(
-            frozen, pixels, used.column("content"), used.keys_N, rows["train"],
-            views=recipe.augment.views, views_key=views_key, cache=cache, observe=observe,
-        )  # fmt: skip
-        samples = replace(samples, features=features)
+    samples, computed = with_features(engine, recipe, preprocess, samples, used.column("content"), cache, opened, observe)
     folds_N = np.array([-1 if fold is None else fold for fold in used.column("fold")], dtype=np.int64)
     return _Prepared(
         engine, recipe, decisions, manifest, preprocess, pixels, samples, folds_N, computed, decoded + pixels.decoded
@@ -290,7 +281,8 @@ def _decide(run: Run, asked: dict[str, Any], observe: Observer) -> int:
     _require_training_images(manifest)
     _require_held_out_images(manifest, base)
     geometry = _geometry(engine, base)
-    recipe, measured = _measured(engine, base, geometry, len(manifest.classes))
+    classes = len(manifest.classes)
+    recipe, measured = settled(engine, base, geometry, manifest, lambda each: _measured(engine, each, geometry, classes))
     decisions += measured
     for decision in decisions:
         observe(decision)
@@ -347,9 +339,11 @@ def _measured(engine: Engine, recipe: Recipe, geometry: Preprocess, classes: int
         "precision",
         "layout",
         "runtime",
+        "frozen",
     )
     question = {"machine": asdict(engine.machine()), "sortal": sortal.__version__}
     question |= {key: getattr(recipe, key) for key in (*of_recipe, "threads")}
+    question["thaw"] = recipe.thaw.model_dump(mode="json")
 
     def measure() -> dict[str, Any]:
         found, reasons = engine.measured(recipe, geometry, classes)
@@ -383,7 +377,7 @@ def _require_held_out_images(manifest: Manifest, recipe: Recipe) -> None:
     if not held_out and not recipe.split.folds:
         raise DataError(
             "nothing is held out: no validation split, no test split and no cross-validation, so nothing can be measured",
-            hint="set split.val=0.2, or split.folds=5 with strategy 'features', or give a val/ or test/ folder",
+            hint="set split.val=0.2, or split.folds=5 with a frozen network, or give a val/ or test/ folder",
         )
 
 
@@ -479,7 +473,3 @@ def _command(asked: dict[str, Any]) -> str:
     settings = "".join(f" --set {shlex.quote(setting)}" for setting in asked["settings"])
     named = "" if asked["recipe"] is None else " --recipe recipe.toml"
     return f"sortal train {shlex.quote(asked['data'])}{named}{settings}"
-
-
-def _short_hash(*parts: object) -> str:
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]

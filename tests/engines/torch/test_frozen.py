@@ -23,7 +23,7 @@ def test_the_features_of_an_image_do_not_depend_on_its_neighbours_to_the_last_bi
     assert frozen.outputs(PIXELS[order]).tobytes() == together[order].tobytes()
     assert frozen.outputs(PIXELS[3:4]).tobytes() == together[3:4].tobytes()
     views = frozen.views(PIXELS, KEYS)
-    assert views.shape == (11, 2, frozen.dimensions)
+    assert views.shape == (11, 2, *frozen.shape)
     assert frozen.views(PIXELS[order], KEYS[order]).tobytes() == views[order].tobytes()
 
 

@@ -7,14 +7,17 @@ import pytest
 import torch
 
 from sortal.engines.torch import device, measure
+from sortal.engines.torch.models.body import Body
+from sortal.engines.torch.network import Network
 from sortal.errors import NotSupported
+from sortal.preprocess import Preprocess
 from sortal.recipe import Recipe
 
 RECIPE = Recipe(model="lenet5", weights="none", strategy="scratch", image_size=16, channels=1)
 
 
 def choose(recipe: Recipe, make: Callable[[], Any] = lambda: None) -> tuple[str, str, str]:
-    return measure.training_choice(recipe, make, size=16, channels=1, classes=2)
+    return measure.training_choice(recipe, make, size=16, classes=2)
 
 
 @pytest.mark.parametrize(("has_bf16", "tried"), [(True, "bf16"), (False, "fp16")])
@@ -38,9 +41,12 @@ def test_what_a_recipe_says_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_network_without_half_precision_on_this_device_is_refused_before_the_first_step() -> None:
-    class WholeOnly(torch.nn.Linear):
+    class WholeOnly(Network):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             raise RuntimeError("\"some_kernel\" not implemented for 'Half'")
 
     with pytest.raises(NotSupported, match="some_kernel"):
-        choose(RECIPE.model_copy(update={"precision": "fp16"}), lambda: WholeOnly(1, 2))
+        choose(
+            RECIPE.model_copy(update={"precision": "fp16"}),
+            lambda: WholeOnly(Body({}, 1), torch.nn.Linear(1, 2), Preprocess(16, 16, 1, mean=(0.5,), std=(0.5,))),
+        )

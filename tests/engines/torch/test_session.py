@@ -8,14 +8,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from sortal.data.samples import Features, Samples
+from sortal.data.samples import HeldFeatures, Samples
 from sortal.engines.onnx import OnnxGraph
 from sortal.engines.torch.engine import ENGINE
 from sortal.engines.torch.optim import make_optimizer
 from sortal.engines.torch.session import TorchSession
 from sortal.errors import MachineFailed, NotSupported
 from sortal.preprocess import Preprocess
-from sortal.recipe import Augment, Average, Head, Loss, Optimizer, Recipe, Sampler, Schedule
+from sortal.recipe import Augment, Average, Head, Loss, Optimizer, Recipe, Sampler, Schedule, Thaw
 from sortal.train.fit import fit
 
 SIDE, CLASSES, IMAGES = 16, 3, 20
@@ -100,10 +100,13 @@ CHANGES: list[dict[str, Any]] = [
     {"optimizer": Optimizer(accumulate=2), "batch_size": 4},
     {"micro_batch": 3},
     {"model": "googlenet", "average": Average(name="ema", decay=0.9)},  # auxiliary classifiers have weights and dropout too
+    {"strategy": "progressive", "model": "simple_cnn", "thaw": Thaw(epochs=((1, 0), (2, "all")))},
+    {"strategy": "last_layers", "model": "simple_cnn", "thaw": Thaw(stages=1)},
+    {"strategy": "staged", "model": "simple_cnn", "thaw": Thaw(stages=1), "schedule": Schedule(head_only=0.05)},
 ]
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: next(iter(change), "plain"))
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: str(next(iter(change.values()), "plain")))
 def test_a_restored_state_continues_to_the_same_bytes(samples: Samples, change: dict[str, Any]) -> None:
     whole = opened(samples, **change)
     half = opened(samples, **change)
@@ -320,7 +323,7 @@ def test_features_take_every_view_in_turn_and_the_plain_one(samples: Samples) ->
         samples.keys_N,
         samples.splits,
         samples.pixels,
-        Features(plain_ND, views_MVD, view_rows_N),
+        HeldFeatures(plain_ND, views_MVD, view_rows_N),
     )
     session = ENGINE.open(Recipe.model_validate(SCRATCH.model_dump() | {"strategy": "features"}), GEOMETRY, stored)
     rows = np.arange(17)

@@ -3,7 +3,7 @@
 import os
 import platform
 from collections.abc import Mapping
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from sortal.data.samples import Samples
-from sortal.engines.protocol import Arrays, Input
+from sortal.engines.protocol import Arrays, Input, Parameters
 from sortal.engines.torch import device as devices
 from sortal.engines.torch import measure
+from sortal.engines.torch.cut import find_cut
 from sortal.engines.torch.export import to_onnx, with_initializer
 from sortal.engines.torch.frozen import TorchFrozen, to_bytes
 from sortal.engines.torch.inputs import FeatureInputs, PixelInputs
@@ -22,6 +23,7 @@ from sortal.engines.torch.models.body import Body
 from sortal.engines.torch.models.weights import file_of, load_weights, sha256_of
 from sortal.engines.torch.network import Deployed, Network, NetworkInTraining, make_head
 from sortal.engines.torch.session import TorchSession
+from sortal.engines.torch.thaw import Thawing
 from sortal.errors import NotSupported
 from sortal.plan import Machine
 from sortal.preprocess import Preprocess
@@ -29,10 +31,15 @@ from sortal.recipe import Recipe
 
 HEAD_SEED, BODY_SEED = 0x5EAD, 0xB0D1  # apart, so that a head's start does not depend on the body it is put on
 
-TRAINS_ALL = ("full", "staged", "progressive", "scratch")
-"""Strategies that sooner or later train the whole body, so that auxiliary classifiers have something to pull on."""
 LARGEST = 2**31 - 2**26
 """Bytes of weights that fit into one ONNX graph: Protocol Buffers end at 2 GiB, and the graph itself needs some of that."""
+
+
+@lru_cache(maxsize=2)  # a run asks when it begins and when it ends
+def _shapes(name: str, channels: int, image_size: int, stem: str) -> Body:
+    """A body without numbers: nothing is computed and no weights are read."""
+    with torch.device("meta"):
+        return table.create(name, channels=channels, image_size=image_size, stem=stem)
 
 
 class TorchEngine:
@@ -58,19 +65,18 @@ class TorchEngine:
         if not recipe.threads:
             values["threads"] = os.cpu_count() or 1
         torch.set_num_threads(values["threads"])
+        if recipe.frozen != "stored":
+            values["runtime"] = "torch"
+        elif recipe.runtime == "auto":
+            values["runtime"], reasons["runtime"] = self._fastest_runtime(recipe, preprocess)
         if recipe.strategy == "features":
             values |= {"precision": "float32", "layout": "nchw"}  # of the head, which is too small to matter
-            if recipe.runtime == "auto":
-                values["runtime"], reasons["runtime"] = self._fastest_runtime(recipe, preprocess)
         else:
-            values["runtime"] = "torch"
             if recipe.model not in table.OURS:
                 self._require_exportable(recipe, preprocess, classes)
             if "auto" in (recipe.precision, recipe.layout):
-                make = partial(self._network, recipe, preprocess, classes, training=True)
-                precision, layout, reason = measure.training_choice(
-                    recipe, make, size=preprocess.size, channels=preprocess.channels, classes=classes
-                )
+                make = partial(self._in_training, recipe, preprocess, classes, stored=recipe.frozen == "stored")
+                precision, layout, reason = measure.training_choice(recipe, make, size=preprocess.size, classes=classes)
                 values |= {"precision": precision, "layout": layout}
                 reasons |= {"precision": reason, "layout": reason}
         return Recipe.model_validate(values), reasons
@@ -81,36 +87,54 @@ class TorchEngine:
         to_onnx(deployed, size=preprocess.size, channels=preprocess.channels, output="probabilities")
 
     def _fastest_runtime(self, recipe: Recipe, preprocess: Preprocess) -> tuple[str, str]:
-        network = self._network(recipe, preprocess, classes=2)
+        network = self._cut(recipe, preprocess, self._network(recipe, preprocess, classes=2))
         plain = Recipe.model_validate(recipe.model_dump() | {"runtime": "onnx"})
         frozen = TorchFrozen(plain, preprocess, network)
         images = np.zeros((16, preprocess.size, preprocess.size, preprocess.channels), np.uint8)
         return measure.inference_choice({"onnx": frozen.run, "torch": frozen.in_torch()}, images)
 
     def frozen(self, recipe: Recipe, preprocess: Preprocess) -> TorchFrozen:
-        torch.set_num_threads(recipe.threads)
-        return TorchFrozen(recipe, preprocess, self._network(recipe, preprocess, classes=2))
+        torch.set_num_threads(recipe.threads or os.cpu_count() or 1)  # 0 before it is measured
+        return TorchFrozen(recipe, preprocess, self._cut(recipe, preprocess, self._network(recipe, preprocess, classes=2)))
+
+    def parameters(self, recipe: Recipe, preprocess: Preprocess, classes: int) -> Parameters:
+        body = _shapes(recipe.model, preprocess.channels, preprocess.size, recipe.stem)
+        with torch.device("meta"):
+            network = Network(body, make_head(recipe.head, body.dimensions, classes), preprocess)
+        phases = Thawing(recipe, network).phases
+        sizes = {name: parameter.numel() for name, parameter in network.named_parameters()}
+        later = [f"from {phase.when}: {phase.told}" for phase in phases[1:]]
+        return Parameters(
+            total=sum(sizes.values()),
+            trainable=sum(sizes[name] for name in phases[-1].learning),
+            told="; ".join([phases[0].told, *later]),
+        )
 
     def open(self, recipe: Recipe, preprocess: Preprocess, samples: Samples) -> TorchSession:
         # A head's matrices are so small that threads spend their time waiting for each other.
-        torch.set_num_threads(1 if samples.features is not None else recipe.threads)
+        head_alone = recipe.strategy == "features" and samples.features is not None
+        torch.set_num_threads(1 if head_alone else recipe.threads)
         devices.make_repeatable(recipe.deterministic)
         device = devices.device()
         classes = len(samples.classes)
-        if samples.features is not None:
+        stored = None if samples.features is None else FeatureInputs(samples, samples.features, recipe, device)
+        if stored is not None and head_alone:
             torch.manual_seed(HEAD_SEED ^ recipe.seed)
-            head = make_head(recipe.head, samples.features.plain_ND.shape[1], classes)
-            stored = FeatureInputs(samples, samples.features, recipe, device)
+            head = make_head(recipe.head, stored.features.shape[0], classes)
             return TorchSession(recipe, samples, head, stored, dict.fromkeys(head.state_dict(), 0), device)
-        network = self._network(recipe, preprocess, classes, training=True)
-        inputs = PixelInputs(samples, recipe, preprocess, device)
+        network = self._in_training(recipe, preprocess, classes, stored=stored is not None)
+        inputs = stored or PixelInputs(samples, recipe, preprocess, device)
         return TorchSession(recipe, samples, network, inputs, network.depths(), device)
 
     def assemble(self, recipe: Recipe, preprocess: Preprocess, classes: int, weights: Arrays) -> "TorchAssembled":
         torch.set_num_threads(recipe.threads)
         network = self._network(recipe, preprocess, classes)
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in weights.items()}
-        (network.head if recipe.strategy == "features" else network).load_state_dict(tensors)
+        if recipe.strategy == "features":
+            network.head.load_state_dict(tensors)
+        else:
+            assert tensors.keys() == Thawing(recipe, network).changing, "weights of another part of the network"
+            network.load_state_dict(tensors, strict=False)  # what stayed frozen is there already
         return TorchAssembled(network, preprocess)
 
     def training_views(
@@ -145,9 +169,32 @@ class TorchEngine:
         _require_small_enough(recipe.model, body)
         torch.manual_seed(HEAD_SEED ^ recipe.seed)
         head = make_head(recipe.head, body.dimensions, classes)
-        if training and body.taps and recipe.strategy in TRAINS_ALL:
+        if training and body.taps and not recipe.keeps_frozen:  # else there may be nothing for them to pull on
             return NetworkInTraining(body, head, preprocess, classes)
         return Network(body, head, preprocess)
+
+    def _in_training(self, recipe: Recipe, preprocess: Preprocess, classes: int, *, stored: bool) -> Network:
+        """The network as it is trained; cut where its inputs are stored outputs of its frozen part."""
+        network = self._network(recipe, preprocess, classes, training=True)
+        if stored:
+            network = self._cut(recipe, preprocess, network)
+        Thawing(recipe, network)
+        return network
+
+    def _cut(self, recipe: Recipe, preprocess: Preprocess, network: Network) -> Network:
+        """The network, cut before the first layer that ever learns, if that is one of the body's."""
+        if recipe.strategy == "features":
+            return network
+        learning = [
+            name.removeprefix("body.") for name in Thawing(recipe, network).phases[-1].learning if name.startswith("body.")
+        ]
+        shape = (1, preprocess.channels, preprocess.size, preprocess.size)
+        images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+        try:
+            network.cut = find_cut(network.body, sorted(learning), (images - network.mean) / network.std)
+        except NotSupported as error:
+            raise NotSupported(f"{recipe.model} cannot be cut there: {error}", hint="set frozen = 'pixels'") from error
+        return network
 
 
 def _require_small_enough(name: str, body: Body) -> None:

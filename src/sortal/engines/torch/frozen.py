@@ -1,4 +1,4 @@
-"""The frozen part of a network: features of stored pixels, in torch or in ONNX Runtime, whichever the recipe names."""
+"""The frozen part of a network: its outputs for stored pixels, in torch or in ONNX Runtime, whichever the recipe names."""
 
 import hashlib
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from sortal.engines.onnx import OnnxGraph, chunk_size
 from sortal.engines.torch import device as devices
 from sortal.engines.torch.augment import augment
 from sortal.engines.torch.export import to_onnx
-from sortal.engines.torch.network import BodyFromBytes, Network
+from sortal.engines.torch.network import FrozenFromBytes, Network
 from sortal.errors import ParityError
 from sortal.preprocess import Preprocess, network_pixels
 from sortal.recipe import Recipe
@@ -26,15 +26,22 @@ Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 class TorchFrozen:
-    """Body of a network with its weights fixed. Images go through in chunks of one size, filled up where there are too few,
-    so that the bits of an image's features do not depend on the images beside it."""
+    """What comes before a network's cut, or its whole body, with its weights fixed. Images go through in chunks of one size,
+    filled up where there are too few, so that the bits of an image's features do not depend on the images beside it."""
 
     def __init__(self, recipe: Recipe, preprocess: Preprocess, network: Network) -> None:
         self.recipe = recipe
         self.preprocess = preprocess
         self.network = network.eval()
-        self.dimensions = network.body.dimensions
-        self.key = self._key()
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Of the output for one image, by trying one where it is no vector of features."""
+        if self.network.cut is None:
+            return (self.network.body.dimensions,)
+        size, channels = self.preprocess.size, self.preprocess.channels
+        with torch.inference_mode():
+            return tuple(self.network.before_cut(torch.zeros(1, channels, size, size)).shape[1:])
 
     @cached_property
     def run(self) -> Run:
@@ -44,7 +51,7 @@ class TorchFrozen:
     def in_onnx(self) -> Run:
         """ONNX Runtime in float32 on all cores."""
         size, channels = self.preprocess.size, self.preprocess.channels
-        module = BodyFromBytes(self.network)
+        module = FrozenFromBytes(self.network)
         run = OnnxGraph(to_onnx(module, size=size, channels=channels, output="features"), threads=self.recipe.threads).padded
         _require_equal(run, module, np.random.default_rng(0).integers(0, 256, (3, size, size, channels), dtype=np.uint8))
         return run
@@ -53,7 +60,7 @@ class TorchFrozen:
         """Eager torch in float32, on the accelerator if there is one; works for whatever cannot be exported."""
         place = devices.device()
         # A copy, since moving a module moves the very weights that others hold.
-        module = BodyFromBytes(deepcopy(self.network)).eval().to(memory_format=torch.channels_last).to(place)
+        module = FrozenFromBytes(deepcopy(self.network)).eval().to(memory_format=torch.channels_last).to(place)
 
         def run(images_NSSC: NDArray[np.uint8]) -> NDArray[np.float32]:
             size = chunk_size(images_NSSC.shape[1:])
@@ -69,8 +76,9 @@ class TorchFrozen:
 
         return run
 
-    def _key(self) -> str:
-        """Weights, architecture, normalisation, runtime and version: what features depend on besides the stored pixels."""
+    @cached_property
+    def key(self) -> str:
+        """Weights, architecture, cut, normalisation, runtime and version: what features depend on besides the pixels."""
         digest = hashlib.sha256()
         for name, tensor in self.network.body.state_dict().items():
             digest.update(name.encode())
@@ -80,7 +88,8 @@ class TorchFrozen:
         network = (self.preprocess, recipe.model, recipe.stem)
         in_torch = (recipe.threads, devices.device().type)
         runtime = (recipe.runtime, in_torch if recipe.runtime == "torch" else onnxruntime.__version__, torch.__version__)
-        digest.update(repr((network, runtime)).encode())
+        cut = () if self.network.cut is None else (self.network.cut.rest,)
+        digest.update(repr((network, runtime, *cut)).encode())
         return digest.hexdigest()[:32]
 
     def outputs(self, pixels_NRRC: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -102,7 +111,7 @@ class TorchFrozen:
         return to_bytes(images)
 
 
-def _require_equal(run: Run, module: BodyFromBytes, images_NSSC: NDArray[np.uint8]) -> None:
+def _require_equal(run: Run, module: FrozenFromBytes, images_NSSC: NDArray[np.uint8]) -> None:
     """Raise `ParityError` if a graph's features differ from its module's: a head trained on them would fit another network."""
     with torch.inference_mode():
         expected_ND = module(torch.from_numpy(images_NSSC)).numpy()

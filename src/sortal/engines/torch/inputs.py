@@ -79,7 +79,8 @@ class PixelInputs:
 
 @dataclass(frozen=True)
 class FeatureInputs:
-    """Stored features: each epoch takes another of an image's V augmented views or its plain one, and V + 1 epochs take all."""
+    """Stored outputs of the frozen part: each epoch takes another of an image's V augmented views or its plain one, and V + 1
+    epochs take all."""
 
     samples: Samples
     features: Features
@@ -89,17 +90,23 @@ class FeatureInputs:
     def training(
         self, rows_B: NDArray[np.int64], epoch: int, step: int, walks_B: NDArray[np.int64] | None = None
     ) -> tuple[Tensor, Tensor]:
-        views = self.features.views_MVD.shape[1]
+        views = self.features.count
         keys_B = draw_keys(self.samples, rows_B, walks_B)
         # The plain view is one of them: leaving it out cost half a point on classes of CIFAR-10 (96 to 300 images).
         choices = views + 1
         shift_B = (draws.uniform(self.recipe.seed, epoch // choices, keys_B, "view") * choices).astype(np.int64)
         view_B = (shift_B + epoch) % choices
         plain_B = view_B == views
-        features_BD = self.features.views_MVD[self.features.view_rows_N[rows_B], np.where(plain_B, 0, view_B)]
-        features_BD[plain_B] = self.features.plain_ND[rows_B[plain_B]]
+        features_BD = np.empty((len(rows_B), *self.features.shape), np.float32)
+        features_BD[~plain_B] = self.features.views(rows_B[~plain_B], view_B[~plain_B])
+        features_BD[plain_B] = self.features.plain(rows_B[plain_B])
         labels = torch.from_numpy(self.samples.labels_N[rows_B])
-        return torch.from_numpy(features_BD).to(self.device), labels.to(self.device)
+        return self._tensor(features_BD), labels.to(self.device)
 
     def plain(self, rows_B: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(self.features.plain_ND[rows_B]).to(self.device)
+        return self._tensor(self.features.plain(rows_B))
+
+    def _tensor(self, features_BD: NDArray[np.float32]) -> Tensor:
+        tensor = torch.from_numpy(features_BD).to(self.device)
+        in_channels = self.recipe.layout == "channels_last" and tensor.ndim == 4
+        return tensor.contiguous(memory_format=torch.channels_last) if in_channels else tensor

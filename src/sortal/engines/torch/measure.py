@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional
 
 from sortal.engines.torch import device as devices
@@ -21,9 +20,7 @@ PIXELS = 16 * 224 * 224
 WORTHWHILE = 1.15
 
 
-def training_choice(
-    recipe: Recipe, make: Callable[[], Network], *, size: int, channels: int, classes: int
-) -> tuple[str, str, str]:
+def training_choice(recipe: Recipe, make: Callable[[], Network], *, size: int, classes: int) -> tuple[str, str, str]:
     """The fastest (precision, layout) for a training step of the recipe's network on the device, and why, with its figures.
 
     What the recipe says already is not measured. Each candidate takes one step to warm up and the better of two is counted.
@@ -33,7 +30,7 @@ def training_choice(
     count = batch_of(recipe.batch_size, size)
     rates: dict[tuple[str, str], float] = {}
     for precision, layout in _candidates(precisions, layouts):
-        rates[precision, layout] = count / _seconds_a_step(make(), precision, layout, (count, channels, size, size), classes)
+        rates[precision, layout] = count / _seconds_a_step(make(), precision, layout, (count, size), classes)
     best_precision, best_layout = max(rates, key=lambda pair: rates[pair] / (1 if pair[0] == "float32" else WORTHWHILE))
     told = ", ".join(f"{p} {layout} {rate:.0f}" for (p, layout), rate in rates.items())
     return best_precision, best_layout, f"measured images/s in training: {told}"
@@ -56,14 +53,18 @@ def _half() -> str:
     return "fp16" if old else "bf16"
 
 
-def _seconds_a_step(model: nn.Module, precision: str, layout: str, shape: tuple[int, ...], classes: int) -> float:
+def _seconds_a_step(model: Network, precision: str, layout: str, count_and_size: tuple[int, int], classes: int) -> float:
     device = devices.device()
-    x = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(device)
-    labels = (torch.arange(shape[0]) % classes).to(device)
+    count, size = count_and_size
+    x = torch.rand((count, model.mean.shape[1], size, size), generator=torch.Generator().manual_seed(0)).to(device)
+    labels = (torch.arange(count) % classes).to(device)
     model.to(device).train()
+    if model.cut is not None:  # then it is trained on what stands there
+        with torch.no_grad():
+            x = model.before_cut(x)
     if layout == "channels_last":
         model = model.to(memory_format=torch.channels_last)
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
     def step() -> None:
         with devices.failures_explained():

@@ -6,6 +6,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from sortal.engines.torch.cut import Cut
 from sortal.engines.torch.models.body import Body
 from sortal.preprocess import Preprocess
 from sortal.recipe import Head
@@ -27,21 +28,31 @@ class Network(nn.Module):
         super().__init__()
         self.body = body
         self.head = head
+        self.cut: Cut | None = None
+        """Where a training on stored outputs begins; without it all begins at the images."""
         self.register_buffer("mean", per_channel(preprocess.mean), persistent=False)
         self.register_buffer("std", per_channel(preprocess.std), persistent=False)
 
     def features(self, x: Tensor) -> Tensor:
-        """Features of shape (N, D)."""
+        """Features of shape (N, D): of images, or of what `before_cut` gave for them."""
+        if self.cut is not None:
+            return self.cut.after(self.body, x)
         features: Tensor = self.body(self.normalised(x))
         return features
+
+    def before_cut(self, x: Tensor) -> Tensor:
+        """What images are where the network is cut; without a cut that is their features."""
+        if self.cut is not None:
+            return self.cut.before(self.body, self.normalised(x))
+        return self.features(x)
 
     def normalised(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.std
 
     def depths(self) -> dict[str, int]:
-        """Each parameter's distance from the classes, in stages: the head is 0, the body's last stage 1, and so on."""
+        """Each parameter's distance from the classes, in blocks: the head is 0, the body's last block 1, and so on."""
         depths = {f"head.{name}": 0 for name, _ in self.head.named_parameters()}
-        for depth, names in enumerate(reversed(self.body.stages()), start=1):
+        for depth, names in enumerate(reversed(self.body.layers()), start=1):
             depths |= {f"body.{name}": depth for name in names}
         return depths
 
@@ -62,8 +73,9 @@ class NetworkInTraining(Network):
         return super().depths() | {f"{AUXILIARY}{name}": 0 for name, _ in self.auxiliary.named_parameters()}
 
     def forward(self, x: Tensor) -> Outputs:
-        # A lone image has no batch statistics where Inception's classifier has shrunk its maps to one place.
-        if not self.training or len(x) == 1:
+        # While the body is frozen there is nothing for them to pull on. And a lone image has no batch statistics where
+        # Inception's classifier has shrunk its maps to one place.
+        if not self.body.training or len(x) == 1:
             return super().forward(x)
         features, maps = self.body.tapped(self.normalised(x))
         outputs: list[tuple[float, Tensor]] = [(1.0, self.head(features))]
@@ -77,15 +89,15 @@ def shipped(tensors: dict[str, T]) -> dict[str, T]:
     return {name: tensor for name, tensor in tensors.items() if not name.startswith(AUXILIARY)}
 
 
-class BodyFromBytes(nn.Module):
-    """Features of uint8 images (N, S, S, C), normalisation inside."""
+class FrozenFromBytes(nn.Module):
+    """What the frozen part gives for uint8 images (N, S, S, C), normalisation inside."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network.features(_in_unit_range(images))
+        return self.network.before_cut(_in_unit_range(images))
 
 
 class Deployed(nn.Module):

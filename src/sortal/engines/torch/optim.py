@@ -14,12 +14,14 @@ from sortal.recipe import Recipe
 def make_optimizer(recipe: Recipe, model: nn.Module, depths: Mapping[str, int]) -> torch.optim.Optimizer:
     """The recipe's optimiser over the trainable parameters, one group for each (rate, decay) pair.
 
-    `depths` gives each parameter's distance from the head in stages (0: the head itself); a group's 'scale' is what its
+    `depths` gives each parameter's distance from the head in blocks (0: the head itself); a group's 'scale' is what its
     learning rate is a multiple of: `layer_decay ** depth`, and `thawed_rate` times that for the body of a staged training.
     """
     spec = recipe.optimizer
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue  # frozen to the end: no state is held for it
         depth = depths[name]
         scale = spec.layer_decay**depth
         if recipe.strategy == "staged" and depth > 0:

@@ -20,12 +20,16 @@ from sortal.engines.torch.network import shipped
 from sortal.engines.torch.optim import make_optimizer, restore_arrays, set_rate, state_arrays
 from sortal.engines.torch.parts import Buffers, Room
 from sortal.engines.torch.precision import autocast, loss_scaler, restore_scaler, scaler_arrays
+from sortal.engines.torch.thaw import Thawing
 from sortal.errors import OutOfMemory
 from sortal.recipe import Recipe
 
 
 class TorchSession:
-    """Trains `model` on `inputs`. The model is a whole network, or only a head where the inputs are features."""
+    """Trains `model` on `inputs`. The model is a whole network, or only a head where the inputs are features.
+
+    What stays frozen to the end is in no state: whoever opens the session again has it.
+    """
 
     def __init__(
         self,
@@ -43,9 +47,10 @@ class TorchSession:
         self.model = model.to(device)
         if recipe.layout == "channels_last":
             self.model = self.model.to(memory_format=torch.channels_last)
+        self.thawing = Thawing(recipe, self.model)
         self.optimizer = make_optimizer(recipe, self.model, depths)
         self.scaler = loss_scaler(recipe.precision, device)
-        self.averaged = _tensors(self.model, copy=True) if recipe.average.name == "ema" else None
+        self.averaged = self._changing(copy=True) if recipe.average.name == "ema" else None
         self.buffers = Buffers(self.model)
         self.rows_N = samples.splits["train"]
         self.room = Room(self.model, min(recipe.batch_size, len(self.rows_N)), recipe.micro_batch)
@@ -87,24 +92,22 @@ class TorchSession:
         recipe, total = self.recipe, len(batch.rows_B)
         # Dropout draws from torch's own generator: seeded from the position, it does not depend on what ran before.
         self._reseed(draws.step_seed(recipe.seed, batch.step))
-        self.model.train()
-        head_only = recipe.strategy == "staged" and progress < recipe.schedule.head_only
+        self.thawing.at(batch.epoch, progress)
         losses = []
         for low, high in bounds(total, recipe.batch_size):
             walks_B = None if batch.walks_B is None else batch.walks_B[low:high]
             inputs, targets = self.inputs.training(batch.rows_B[low:high], batch.epoch, batch.step, walks_B)
             for start, end in self.room.parts(high - low):
-                loss = self._loss(inputs[start:end], targets[start:end], head_only)
+                loss = self._loss(inputs[start:end], targets[start:end])
                 if end - start < total:
                     loss = loss * ((end - start) / total)
                 self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
                 losses.append(loss.detach())
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
-    def _loss(self, inputs: Tensor, targets: Tensor, head_only: bool) -> Tensor:
+    def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
         with autocast(self.recipe.precision, self.device):
-            outputs = self._head_only(inputs) if head_only else self.model(inputs)
-            return summed_loss(self.loss, outputs, targets)
+            return summed_loss(self.loss, self.model(inputs), targets)
 
     def _update(self, batch: Batch, rate: float) -> None:
         """One step along the gradients, and one of the average behind it."""
@@ -133,19 +136,11 @@ class TorchSession:
             torch.cuda.manual_seed(seed)
         torch.default_generator.manual_seed(seed)
 
-    def _head_only(self, inputs: Tensor) -> Tensor:
-        """Logits with the body frozen: no gradients, and its batch norm as in evaluation."""
-        self.model.body.eval()  # type: ignore[union-attr]
-        with torch.no_grad():
-            features = self.model.features(inputs)  # type: ignore[operator]
-        logits: Tensor = self.model.head(features)  # type: ignore[operator]
-        return logits
-
     def _average(self, step: int) -> None:
         assert self.averaged is not None
         # The average follows closely at first, when the weights are still far from anything worth keeping.
         decay = min(self.recipe.average.decay, (1 + step) / (10 + step))
-        for name, tensor in _tensors(self.model).items():
+        for name, tensor in self._changing().items():
             if tensor.is_floating_point():
                 self.averaged[name].lerp_(tensor, 1 - decay)
             else:
@@ -177,7 +172,7 @@ class TorchSession:
         return _Swapped(self.model, self.averaged)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        arrays = {f"model/{name}": array for name, array in _arrays(_tensors(self.model)).items()}
+        arrays = {f"model/{name}": array for name, array in _arrays(self._changing()).items()}
         arrays |= {f"optimizer/{name}": array for name, array in state_arrays(self.optimizer, self.model).items()}
         arrays |= {f"scaler/{name}": array for name, array in scaler_arrays(self.scaler).items()}
         arrays |= {f"room/{name}": array for name, array in self.room.arrays().items()}
@@ -190,7 +185,7 @@ class TorchSession:
         for key, array in state.items():
             part, _, name = key.partition("/")
             parts[part][name] = array
-        _fill(_tensors(self.model), parts["model"])
+        _fill(self._changing(), parts["model"])
         restore_arrays(self.optimizer, self.model, parts["optimizer"])
         restore_scaler(self.scaler, parts["scaler"])
         self.room.restore(parts["room"])
@@ -198,7 +193,12 @@ class TorchSession:
             _fill(self.averaged, parts["average"])
 
     def weights(self) -> dict[str, NDArray[Any]]:
-        return _arrays(shipped(self.averaged if self.averaged is not None else _tensors(self.model)))
+        return _arrays(shipped(self.averaged if self.averaged is not None else self._changing()))
+
+    def _changing(self, *, copy: bool = False) -> dict[str, Tensor]:
+        """The tensors that training changes, or copies of them."""
+        tensors = {name: each.detach() for name, each in self.model.state_dict().items() if name in self.thawing.changing}
+        return {name: tensor.clone() for name, tensor in tensors.items()} if copy else tensors
 
 
 class _Swapped(nn.Module):
@@ -212,10 +212,6 @@ class _Swapped(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         result: Tensor = torch.func.functional_call(self.model, self.tensors, (x,))
         return result
-
-
-def _tensors(model: nn.Module, *, copy: bool = False) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() if copy else tensor.detach() for name, tensor in model.state_dict().items()}
 
 
 def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:

@@ -1,4 +1,4 @@
-"""A body: all of a network before its classes. Normalised images in, features out, in stages that may learn at own rates."""
+"""A body: all of a network before its classes. Normalised images in, features out, in stages that may learn one by one."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,8 @@ class Tap:
 
 
 class Body(nn.Module):
-    """Images (N, C, S, S) to features (N, D) through named blocks, one after the other; each block is a stage."""
+    """Images (N, C, S, S) to features (N, D) through named blocks, one after the other. Blocks whose names begin alike up to
+    an underscore are one stage."""
 
     def __init__(self, blocks: Mapping[str, nn.Module], dimensions: int) -> None:
         super().__init__()
@@ -35,8 +36,16 @@ class Body(nn.Module):
         """Names of tensors that keep their random start when pretrained weights are loaded."""
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.finish(self.maps(x))
+
+    def maps(self, x: Tensor) -> Tensor:
+        """All up to what `finish` makes features of."""
         for block in self.blocks.values():
             x = block(x)
+        return x
+
+    def finish(self, x: Tensor) -> Tensor:
+        """Features (N, D) of the last maps."""
         return x
 
     def tapped(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -53,10 +62,17 @@ class Body(nn.Module):
                 hook.remove()
         return features, maps
 
-    def stages(self) -> list[list[str]]:
-        """Names of parameters, from the input towards the head, those that should learn alike together."""
+    def layers(self) -> list[list[str]]:
+        """Names of parameters, block by block from the input towards the head; each may learn at a rate of its own."""
         named = [[f"blocks.{key}.{name}" for name, _ in block.named_parameters()] for key, block in self.blocks.items()]
         return [names for names in named if names]
+
+    def stages(self) -> list[list[str]]:
+        """Names of parameters, stage by stage from the input towards the head: the parts that are frozen and thawed."""
+        grouped: dict[str, list[str]] = {}
+        for names in self.layers():
+            grouped.setdefault(names[0].split(".")[1].partition("_")[0], []).extend(names)
+        return list(grouped.values())
 
 
 class LibraryBody(Body):
@@ -67,7 +83,7 @@ class LibraryBody(Body):
         self.net = net
         self.image_size = image_size
 
-    def forward(self, x: Tensor) -> Tensor:
+    def maps(self, x: Tensor) -> Tensor:
         features: Tensor = self.net(x)
         return features
 

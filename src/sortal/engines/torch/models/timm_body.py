@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from sortal.engines.torch.models.auxiliary import inception_v3_taps
 from sortal.engines.torch.models.body import LibraryBody, PoolTo
@@ -19,10 +19,35 @@ class TimmBody(LibraryBody):
         if name.partition(".")[0] == "inception_v3":
             self.taps = inception_v3_taps()
 
+    def maps(self, x: Tensor) -> Tensor:
+        maps: Tensor = self.net.forward_features(x)  # type: ignore[operator]
+        return maps
+
+    def finish(self, x: Tensor) -> Tensor:
+        features: Tensor = self.net.forward_head(x)  # type: ignore[operator]
+        return features
+
+    def layers(self) -> list[list[str]]:
+        return self._groups(coarse=False)
+
     def stages(self) -> list[list[str]]:
+        dimensions = {f"net.{name}": parameter.ndim for name, parameter in self.net.named_parameters()}
+        stages: list[list[str]] = []
+        for names in self._groups(coarse=True):
+            # A norm that stands alone before the classes is no stage; it goes with what it normalises.
+            if stages and all(dimensions[name] <= 1 for name in names):
+                stages[-1].extend(names)
+            else:
+                stages.append(names)
+        return stages
+
+    def _groups(self, *, coarse: bool) -> list[list[str]]:
         from timm.models import group_parameters
 
-        matcher: Any = self.net.group_matcher(coarse=False)  # type: ignore[operator]
+        if hasattr(self.net, "group_matcher"):
+            matcher: Any = self.net.group_matcher(coarse=coarse)  # type: ignore[operator]
+        else:  # as its parts stand in it
+            matcher = {name: rf"^{name}\." for name, _ in self.net.named_children()}
         groups = group_parameters(self.net, matcher)
         named = [[f"net.{name}" for name in groups[depth]] for depth in sorted(groups)]
         return [names for names in named if names]

@@ -44,15 +44,18 @@ class TorchvisionBody(LibraryBody):
         if name == "googlenet":
             self.taps = googlenet_taps()
 
-    def stages(self) -> list[list[str]]:
-        stages: list[list[str]] = []
+    def layers(self) -> list[list[str]]:
+        layers: list[list[str]] = []
         for place, module in _units("net", self.net):
             named = dict(module.named_parameters())
-            if stages and all(parameter.ndim == 1 for parameter in named.values()):
-                stages[-1] += [f"{place}.{name}" for name in named]  # a norm learns with the convolution before it
+            if layers and all(parameter.ndim == 1 for parameter in named.values()):
+                layers[-1] += [f"{place}.{name}" for name in named]  # a norm learns with the convolution before it
             elif named:
-                stages.append([f"{place}.{name}" for name in named])
-        return stages
+                layers.append([f"{place}.{name}" for name in named])
+        return layers
+
+    def stages(self) -> list[list[str]]:
+        return self.layers()
 
 
 def _units(place: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
