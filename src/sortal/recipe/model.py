@@ -120,12 +120,15 @@ class Loss(Group):
     """What is minimised."""
 
     name: Literal["cross_entropy"] = "cross_entropy"
+    """Of several labels an image it is the mean of the binary cross-entropies of the labels."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the target that is spread evenly over all classes, the true one among them (Szegedy et al. 2016)."""
+    """Share of the target that is spread evenly over all classes, the true one among them (Szegedy et al. 2016); of several
+    labels an image, over the two answers to each label."""
     class_weights: Literal["none", "inverse", "effective"] = "none"
     """How much more the images of rare classes count. 'inverse': by one over the number of training images of the class;
     'effective': by one over their effective number, (1 - 0.999^n) / (1 - 0.999) (Cui et al. 2019). The mean over training
-    images is 1."""
+    images is 1. Of several labels an image, what weighs more is that a label is there: by the (effective) number of images
+    without it over that of images with it. Probabilities of rare labels then come out too high; thresholds make up for it."""
 
 
 class Sampler(Group):
@@ -147,7 +150,8 @@ class Average(Group):
 class Stop(Group):
     """When to stop before the last epoch."""
 
-    monitor: Literal["accuracy", "log_loss"] = "log_loss"
+    monitor: Literal["accuracy", "mean_average_precision", "log_loss"] = "log_loss"
+    """'accuracy' of one label an image, 'mean_average_precision' of several, 'log_loss' of either."""
     patience: int = Field(default=0, ge=0)
     """Epochs without a better value on the validation split; 0 never stops early."""
 
@@ -155,8 +159,8 @@ class Stop(Group):
 class Best(Group):
     """Which epoch is shipped."""
 
-    monitor: Literal["accuracy", "log_loss", "last"] = "last"
-    """The epoch that is best on the validation split, or 'last', which needs no validation split."""
+    monitor: Literal["accuracy", "mean_average_precision", "log_loss", "last"] = "last"
+    """The epoch that is best on the validation split, or 'last', which needs no validation split; see `stop.monitor`."""
 
 
 class Split(Group):
@@ -202,6 +206,10 @@ class Recipe(Group):
     )
 
     engine: Literal["torch"] = "torch"
+    task: Literal["auto", "multi_class", "multi_label"] = "auto"
+    """'multi_class': each image has one label, probabilities are a softmax over all. 'multi_label': any number of labels an
+    image, also none; each label has a probability (sigmoid) and a threshold of its own. 'auto' is what the images have, and is
+    written into the run before the first step."""
     model: str = "tf_efficientnet_lite0"
     """A name from `sortal models`."""
     weights: str = "default"
@@ -262,6 +270,7 @@ class Recipe(Group):
                 "strategy 'features' trains on stored outputs, which cannot be mixed as images: set mixup and cutmix to 0"
             )
         problems += self._overruled()
+        problems += self._unmeasured()
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -279,6 +288,17 @@ class Recipe(Group):
         if self.weights_sha256 and (self.strategy == "scratch" or self.weights in ("none", "hub")):
             problems.append("weights_sha256: there is no file of weights to compare with")
         return problems
+
+    def _unmeasured(self) -> list[str]:
+        """Monitors that the task has no such score for."""
+        monitors = {"best.monitor": self.best.monitor} | ({"stop.monitor": self.stop.monitor} if self.stop.patience else {})
+        others = {"multi_class": "mean_average_precision", "multi_label": "accuracy"}
+        cures = {"multi_class": "accuracy", "multi_label": "mean_average_precision"}
+        return [
+            f"{key}: task {self.task!r} has no score {monitor!r}: set {key} = {cures[self.task]!r} or 'log_loss'"
+            for key, monitor in monitors.items()
+            if monitor == others.get(self.task)
+        ]
 
     @property
     def weights_file(self) -> Path | None:

@@ -12,8 +12,8 @@ from sortal.data.pixels import StoredPixels
 from sortal.data.store import Cache
 from sortal.engines.onnx import predictor
 from sortal.errors import DataError
-from sortal.evaluate.calibration import without_temperature
 from sortal.evaluate.scores import Scores, score
+from sortal.evaluate.task import task
 from sortal.events import Observer, ignore
 from sortal.manifest import Manifest
 from sortal.predictions import Predictions
@@ -39,22 +39,23 @@ def evaluate(target: str | Path, data: str | Path | None = None, *, observe: Obs
 
 
 def _of_report(report: dict[str, Any]) -> Scores:
-    keys = ("metrics", "per_class", "confusion", "reliability")
-    return Scores(tuple(report["classes"]), **{key: report[key] for key in keys})
+    keys = ("metrics", "per_class", "confusion", "reliability", "task")
+    return Scores(tuple(report["classes"]), **{key: report[key] for key in keys if key in report})
 
 
 def _on_new_data(target: Path, data: str | Path, observe: Observer) -> Scores:
     bundle = Bundle.load(find_bundle(target))
-    manifest = _with_classes(
-        scan(data, max_pixels=bundle.preprocess.max_pixels, observe=observe).require_one_label(), bundle.classes
-    )
+    judge = task(bundle.task)
+    manifest = _with_classes(scan(data, max_pixels=bundle.preprocess.max_pixels, observe=observe), bundle.classes)
     used = manifest.used
+    labels = judge.labels(used)
     with StoredPixels(used, bundle.preprocess, Cache.default()) as pixels:
         pixels.fill(observe)
         probs_NK = predictor(bundle).of_rows(pixels, np.arange(len(used)), bundle.preprocess, observe=observe)
     splits = tuple(split or "data" for split in used.column("split"))
-    predictions = Predictions(tuple(used.sources), bundle.classes, probs_NK, used.labels_N, splits)
-    before = replace(predictions, probs_NK=without_temperature(probs_NK, bundle.temperature))
+    said_NK = judge.said(probs_NK, bundle.thresholds)
+    predictions = Predictions(tuple(used.sources), bundle.classes, probs_NK, labels, splits, said_NK, bundle.thresholds)
+    before = replace(predictions, probs_NK=judge.without_temperature(probs_NK, bundle.temperature))
     return score(predictions, before=before, images=manifest.counts())
 
 

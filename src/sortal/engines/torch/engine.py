@@ -21,6 +21,7 @@ from sortal.engines.torch.models import table
 from sortal.engines.torch.models.weights import file_of, load_weights, sha256_of
 from sortal.engines.torch.network import Deployed, Network, make_head
 from sortal.engines.torch.session import TorchSession
+from sortal.engines.torch.tasks import TASKS, TorchTask
 from sortal.plan import Machine
 from sortal.preprocess import Preprocess
 from sortal.recipe import Recipe
@@ -97,7 +98,7 @@ class TorchEngine:
         network = self._network(recipe, preprocess, classes)
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in weights.items()}
         (network.head if recipe.strategy == "features" else network).load_state_dict(tensors)
-        return TorchAssembled(network, preprocess)
+        return TorchAssembled(network, preprocess, TASKS[recipe.task])
 
     def training_views(
         self, recipe: Recipe, preprocess: Preprocess, samples: Samples, rows_N: NDArray[np.int64]
@@ -122,10 +123,10 @@ class TorchEngine:
 class TorchAssembled:
     """A trained network on the processor, in float32, whatever it was trained in."""
 
-    def __init__(self, network: Network, preprocess: Preprocess) -> None:
+    def __init__(self, network: Network, preprocess: Preprocess, task: TorchTask) -> None:
         self.network = network.float().eval()
         self.preprocess = preprocess
-        self.deployed = Deployed(self.network).eval()
+        self.deployed = Deployed(self.network, task.probabilities).eval()
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         return {name: tensor.contiguous().numpy().copy() for name, tensor in self.network.state_dict().items()}

@@ -20,7 +20,9 @@ class Inputs(Protocol):
     """Tensors for rows."""
 
     def training(self, rows_B: NDArray[np.int64], epoch: int, step: int) -> tuple[Tensor, Tensor]:
-        """Varied inputs and their targets: class indices (B,), or shares of classes (B, K) where images were mixed."""
+        """Varied inputs and their targets: class indices (B,), or shares of classes (B, K) where images were mixed; of several
+        labels an image 0 and 1 of shape (B, K), or shares.
+        """
 
     def plain(self, rows_B: NDArray[np.int64]) -> Tensor:
         """Inputs as in evaluation."""

@@ -14,8 +14,8 @@ from sortal.data.samples import Samples
 from sortal.engines.protocol import Batch
 from sortal.engines.torch.device import failures_explained
 from sortal.engines.torch.inputs import Inputs
-from sortal.engines.torch.losses import make_loss
 from sortal.engines.torch.optim import make_optimizer, restore_arrays, set_rate, state_arrays
+from sortal.engines.torch.tasks import TASKS
 from sortal.recipe import Recipe
 
 ROWS_AT_ONCE = 256  # in evaluation; bounds the memory of activations
@@ -43,7 +43,7 @@ class TorchSession:
         self.optimizer = make_optimizer(recipe, self.model, depths)
         self.averaged = _tensors(self.model, copy=True) if recipe.average.name == "ema" else None
         self.rows_N = samples.splits["train"]
-        self.loss = make_loss(recipe.loss, samples.labels_N[self.rows_N], len(samples.classes), device)
+        self.loss = TASKS[recipe.task].make_loss(recipe.loss, samples.labels_N[self.rows_N], len(samples.classes), device)
 
     @property
     def steps(self) -> int:
