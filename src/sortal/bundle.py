@@ -75,8 +75,8 @@ class Bundle:
                 classes=classes,
                 preprocess=Preprocess.from_dict(about["preprocess"]),
                 temperature=_temperature(about["temperature"]),
-                task=_task(about["task"]),
-                thresholds=_thresholds(about.get("thresholds", []), len(classes) if about["task"] == "multi-label" else 0),
+                task=_task(about.get("task", "multi-class")),
+                thresholds=_thresholds(about.get("thresholds", []), len(classes) if about.get("task") == "multi-label" else 0),
                 about=about,
             )
         except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:

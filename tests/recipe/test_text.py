@@ -70,6 +70,9 @@ def test_settings_are_judged_before_the_recipe_is_known_by_their_own_keys_only()
         (["resize=100"], "resize must be 0 or at least image_size"),
         (["split.val=0.6", "split.test=0.5"], "must leave images for training"),
         (["strategy=scratch", "weights=hub"], "starts from random weights"),
+        (["task=multi_label", "best.monitor=accuracy"], "best.monitor = 'mean_average_precision' or 'log_loss'"),
+        (["task=multi_label", "stop.monitor=accuracy", "stop.patience=3"], "has no score 'accuracy'"),
+        (["task=multi_class", "best.monitor=mean_average_precision"], "set best.monitor = 'accuracy'"),
     ],
 )
 def test_what_does_not_fit_together_is_refused_with_the_reason(settings: list[str], reason: str) -> None:
