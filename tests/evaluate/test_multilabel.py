@@ -70,7 +70,8 @@ def test_images_without_any_label_on_which_nothing_was_said_are_exactly_right() 
     nothing = np.zeros((3, 2), dtype=np.int64)
     found = metrics(np.full((3, 2), 0.1), nothing > 0, nothing)
     assert (found["subset_accuracy"], found["micro_f1"], found["classes_scored"]) == (1.0, 1.0, 0)
-    assert (found["mean_average_precision"], found["macro_f1"]) == (0.0, 0.0)
+    assert found["mean_average_precision"] is found["macro_f1"] is None
+    assert "macro_f1" not in found["intervals"]
 
 
 def test_log_loss_is_the_mean_over_labels_and_finite_at_certainty() -> None:

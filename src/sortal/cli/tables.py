@@ -193,8 +193,9 @@ def _label_scores(metrics: Mapping[str, Values]) -> Table:
     heads = ("micro\nF1", "macro\nF1", "exactly\nright", "log\nloss", "calibr.\nerror")
     table = columns("scores on", "images", "mean av. precision\n(95% interval)", *heads)
     for split, scores in metrics.items():
-        low, high = scores["intervals"]["mean_average_precision"]
-        precision = f"{_number(scores['mean_average_precision'], 3)} ({low:.3f} to {high:.3f})"
+        low, high = scores["intervals"].get("mean_average_precision") or (None, None)
+        interval = f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else ""
+        precision = _number(scores["mean_average_precision"], 3) + interval
         table.add_row(
             plain(title(split)), f"{scores['images']:,}", precision, *(_number(scores.get(name), 3) for name in names)
         )

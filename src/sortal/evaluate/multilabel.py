@@ -40,7 +40,7 @@ def average_precisions(probs_NK: Probabilities, labels_NK: Labels) -> NDArray[np
 
 
 def mean_average_precision(probs_NK: Probabilities, labels_NK: Labels) -> float:
-    """Mean of `average_precisions` over the labels that some image here has; 0 where there is no such label."""
+    """Mean of `average_precisions` over the labels that some image here has; NaN where there is no such label."""
     return _mean(average_precisions(probs_NK, labels_NK))
 
 
@@ -51,7 +51,7 @@ def micro_f1(said_NK: Said, labels_NK: Labels) -> float:
 
 
 def macro_f1(said_NK: Said, labels_NK: Labels) -> float:
-    """Mean F1 of the labels that some image here has, all alike; 0 where there is no such label."""
+    """Mean F1 of the labels that some image here has, all alike; NaN where there is no such label."""
     tp_K, fp_K, fn_K = _counts(said_NK, labels_NK)
     return _mean(np.array([_f1(tp, fp + fn) if tp + fn else np.nan for tp, fp, fn in zip(tp_K, fp_K, fn_K, strict=True)]))
 
@@ -152,22 +152,24 @@ def metrics(
     Intervals are 95% and stand under `intervals`. That of `subset_accuracy` is Wilson's; the others are percentiles of up to
     1,000 bootstrap resamples of the images with a fixed seed, never narrower on either side than Wilson's of all decisions
     together for the scores from 0 to 1 (resamples of a perfect result do not differ), and for the calibration error moved by
-    the bootstrap's own bias. `classes_scored` is how many labels some image here has: the means are over these.
+    the bootstrap's own bias. `classes_scored` is how many labels some image here has: the means are over these,
+    and null where there are none.
     """
     probs_NK, labels_NK = checked(probs_NK, labels_NK)
     tp_K, fp_K, fn_K = _counts(said_NK, labels_NK)
     n = len(probs_NK)
     exact = int((said_NK == (labels_NK > 0)).all(axis=1).sum())
+    scored = int(((tp_K + fn_K) > 0).sum())
     scores: dict[str, Any] = {
-        "mean_average_precision": mean_average_precision(probs_NK, labels_NK),
+        "mean_average_precision": mean_average_precision(probs_NK, labels_NK) if scored else None,
         "micro_f1": micro_f1(said_NK, labels_NK),
-        "macro_f1": macro_f1(said_NK, labels_NK),
+        "macro_f1": macro_f1(said_NK, labels_NK) if scored else None,
         "subset_accuracy": exact / n,
         "log_loss": log_loss(probs_NK, labels_NK),
         "calibration_error": calibration_error(probs_NK, labels_NK),
         "calibration_error_before": None if before_NK is None else calibration_error(before_NK, labels_NK),
         "images": n,
-        "classes_scored": int(((tp_K + fn_K) > 0).sum()),
+        "classes_scored": scored,
     }
     hits, misses = int(tp_K.sum()), int((fp_K + fn_K).sum())
     intervals = {"subset_accuracy": list(wilson(exact, n))}
@@ -213,7 +215,7 @@ def _f1(hits: float, misses: float) -> float:
 
 def _mean(values_K: NDArray[np.float64]) -> float:
     scored_K = np.isfinite(values_K)
-    return float(values_K[scored_K].mean()) if scored_K.any() else 0.0
+    return float(values_K[scored_K].mean()) if scored_K.any() else float("nan")
 
 
 def _average_precision(
@@ -282,6 +284,8 @@ def _intervals(
     found: dict[str, list[float]] = {}
     for name, low, high in zip(BOOTSTRAPPED, low_S.tolist(), high_S.tolist(), strict=True):
         score = scores[name]
+        if score is None:
+            continue
         if name.endswith(("f1", "precision")):
             low, high = min(low, score - below), max(high, score + above)
         largest = np.inf if name == "log_loss" else 1.0

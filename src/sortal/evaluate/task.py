@@ -194,8 +194,10 @@ class MultiLabel:
 
     def monitored(self, logits_NK: Numbers, labels: Labels) -> dict[str, float]:
         probs_NK = calibration.sigmoid(logits_NK)
-        found = several.mean_average_precision(probs_NK, labels)
-        return {"mean_average_precision": found, "log_loss": several.log_loss(probs_NK, labels)}
+        scores = {"log_loss": several.log_loss(probs_NK, labels)}
+        if labels.any():  # without a label on any image there is nothing to rank
+            scores["mean_average_precision"] = several.mean_average_precision(probs_NK, labels)
+        return scores
 
     def judge(
         self,

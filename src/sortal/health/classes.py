@@ -80,7 +80,7 @@ def unlabelled(sources: Sequence[str], images: int) -> list[Finding]:
     """A note about images without a label, among those of several: `sources` of them, `images` in all."""
     if not sources:
         return []
-    have = "image has" if len(sources) == 1 else "images have"
+    have = "images has" if len(sources) == 1 else "images have"
     return [
         Finding(
             kind="label",

@@ -43,6 +43,8 @@ def write_figures(report: Report, folder: Path) -> list[Path]:
         raise MissingExtra("matplotlib (needed for figures)", "report") from error
     known: dict[str, Callable[[Report, Any], None]] = {"confusion": _confusion, "reliability": _reliability, "f1": _f1}
     drawings = {name: known[name] for name in TELLINGS[report.task].figures}
+    if all(row["f1"] is None for row in report.per_class[report.headline.split]):
+        del drawings["f1"]
     if report.curves:
         drawings["curves"] = _curves
     written = []
