@@ -12,7 +12,7 @@ from sortal.bundle import Bundle
 from sortal.errors import NotSupported, RecipeError
 from sortal.manifest import Manifest
 from sortal.predictions import Predictions
-from sortal.recipe import Augment, Best, Recipe, Split, Stop
+from sortal.recipe import Augment, Average, Best, Loss, Recipe, Split, Stop
 from sortal.workflows import check, evaluate, load, predict, report, train
 
 Make = Callable[..., Path]
@@ -111,6 +111,24 @@ def test_out_of_fold_decisions_come_from_thresholds_that_the_image_had_no_part_i
             break
     else:
         pytest.fail("every fold was decided by the final thresholds")
+
+
+@pytest.mark.parametrize("strategy", ["full", "staged"])
+def test_every_strategy_takes_several_labels_with_all_that_shapes_the_loss(
+    patches: Make, tmp_path: Path, strategy: str
+) -> None:
+    words = {
+        "model": "simple_cnn",
+        "image_size": 32,
+        "epochs": 2,
+        "strategy": strategy,
+        "loss": Loss(class_weights="effective", label_smoothing=0.1),
+        "augment": Augment(mixup=0.2, cutmix=1.0),
+        "average": Average(name="ema", decay=0.5),
+    }
+    trained = train(patches(images=30), recipe=SCRATCH.model_copy(update=words), out=tmp_path / "run")
+    assert Bundle.load(trained.run.bundle).task == "multi-label"
+    assert np.isfinite(trained.to_json()["metrics"]["test"]["log_loss"])
 
 
 @pytest.mark.parametrize(
