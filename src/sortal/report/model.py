@@ -71,7 +71,8 @@ class Report:
         data: images, classes (name to count), splits (name to count), excluded and notes (rows, the first
         `MOST_LISTED`), excluded_total and notes_total.
         mistakes: rows of source, split, label, predicted, probability; most confident first, the first `MOST_MISTAKES`,
-            of the headline's split before those of others. Of several labels an image also missed and wrong (lists).
+            of the headline's split before those of others. Of several labels an image also missed and wrong (lists), and
+            surest, the label whose decision the probability is of.
         mistakes_total: how many there are.
         seconds, work: what it cost, as in the contract.
         files: what is where, role to path.

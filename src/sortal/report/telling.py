@@ -80,7 +80,8 @@ def _mistakes_of_several(predictions: Predictions) -> Mistakes:
     known_N = np.asarray((predictions.labels_N >= 0).all(axis=1))
     differ_NK = (said_NK != there_NK) & known_N[:, None]
     sure_NK = np.where(said_NK, predictions.probs_NK, 1 - predictions.probs_NK)
-    sureness_N = np.where(differ_NK, sure_NK, 0).max(axis=1)
+    wrong_sure_NK = np.where(differ_NK, sure_NK, 0)
+    sureness_N, surest_N = wrong_sure_NK.max(axis=1), wrong_sure_NK.argmax(axis=1)
 
     def names(mask_K: NDArray[np.bool_]) -> list[str]:
         return [predictions.classes[k] for k in np.flatnonzero(mask_K)]
@@ -92,6 +93,7 @@ def _mistakes_of_several(predictions: Predictions) -> Mistakes:
             "probability": float(sureness_N[row]),
             "missed": names(there_NK[row] & ~said_NK[row]),
             "wrong": names(said_NK[row] & ~there_NK[row]),
+            "surest": predictions.classes[surest_N[row]],
         }
 
     return Mistakes(differ_NK.any(axis=1), sureness_N, told)
