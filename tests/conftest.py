@@ -34,3 +34,27 @@ def coloured(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / name
 
     return make
+
+
+@pytest.fixture
+def patches(tmp_path: Path) -> Callable[..., Path]:
+    """Make a CSV of dark pictures with a red, a green or a blue patch in them, several or none; easy to learn."""
+
+    def make(*, images: int = 60, side: int = 16, name: str = "patches") -> Path:
+        random = np.random.default_rng(0)
+        folder = tmp_path / name
+        folder.mkdir()
+        rows = ["path,label"]
+        for index in range(images):
+            pixels = random.integers(0, 60, (side, side, 3), dtype=np.uint8)
+            has = [colour for colour, share in enumerate((0.6, 0.5, 0.25)) if random.random() < share]
+            for colour in has:
+                left, half = 5 * colour, side // 2
+                top = half * int(random.integers(2))
+                pixels[top : top + half, left : left + 5, colour] = random.integers(200, 255)
+            Image.fromarray(pixels).save(folder / f"{index:03d}.png")
+            rows.append(f"{index:03d}.png,{'|'.join(('red', 'green', 'blue')[colour] for colour in has)}")
+        (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+        return folder / "labels.csv"
+
+    return make

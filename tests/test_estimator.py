@@ -51,11 +51,15 @@ def nearest_mean_train(data, *, recipe, settings, out, seed):
         table = pq.read_table(data)
         images, labels = table["image"].to_pylist(), table["label"].to_pylist()
         assert table["split"].null_count == len(table)
-    pixels, labels = np.stack([small(image) for image in images]), np.array(labels)
-    classes = sorted(set(labels.tolist()))
+    several = isinstance(labels[0], list)
+    assert several == ("task=multi_label" in settings)
+    classes = sorted({name for each in labels for name in (each if several else [each])})
+    pixels = np.stack([small(image) for image in images])
+    has_NK = np.array([[name in each if several else name == each for name in classes] for each in labels])
     bundle = Path(out) / "bundle"
     bundle.mkdir(parents=True)
-    about = {"classes": classes, "means": [pixels[labels == name].mean(axis=0).tolist() for name in classes]}
+    about = {"classes": classes, "means": [pixels[has_N].mean(axis=0).tolist() for has_N in has_NK.T]}
+    about["thresholds"] = [0.4] * len(classes) if several else []
     about |= {"recipe": str(recipe), "settings": settings, "seed": seed}
     (bundle / "bundle.json").write_text(json.dumps(about))
     (bundle / "model.onnx").write_bytes(b"graph")
@@ -66,6 +70,7 @@ def nearest_mean_train(data, *, recipe, settings, out, seed):
 class NearestMean:
     def __init__(self, about):
         self.classes, self.means_KD = tuple(about["classes"]), np.array(about["means"])
+        self.bundle = SimpleNamespace(thresholds=tuple(about["thresholds"]))
 
     def predict_proba(self, images):
         pixels = np.stack([small(image if isinstance(image, bytes) else Path(image).read_bytes()) for image in images])
@@ -114,6 +119,9 @@ PLAIN_FAILURES = dict.fromkeys(
         "check_classifiers_classes", "check_classifiers_train", "check_supervised_y_2d",
         "check_methods_sample_order_invariance", "check_methods_subset_invariance", "check_dict_unchanged",
         "check_fit_idempotent", "check_fit_check_is_fitted", "check_fit2d_predict1d",
+        "check_classifiers_multilabel_representation_invariance", "check_classifiers_multilabel_output_format_predict",
+        "check_classifiers_multilabel_output_format_predict_proba",
+        "check_classifiers_multilabel_output_format_decision_function",
     ],
     NOT_SQUARE,
 )  # fmt: skip
@@ -292,6 +300,30 @@ def test_labels_come_back_as_they_were_given_in_sorted_order(quick, dark_and_lig
     assert fitted.predict(X).dtype == np.asarray(y).dtype
 
 
+@pytest.mark.parametrize("form", ["arrays", "paths"])
+def test_zeros_and_ones_are_several_labels_and_come_back_as_such(quick, dark_and_light, tmp_path, form):
+    X, names = dark_and_light
+    dark = (names == "dark").astype(np.int32)
+    # Twelve columns: as text the tenth stands before the second.
+    y = np.stack([dark, *[1 - dark] * 9, dark, 1 - dark], axis=1)
+    y[0] = 0
+    images = as_paths(X, tmp_path) if form == "paths" else X
+    fitted = ImageClassifier().fit(images, y)
+    assert fitted.classes_.tolist() == list(range(12))
+    assert fitted.predict_proba(images).shape == (12, 12)
+    said = fitted.predict(images)
+    assert said.dtype == y.dtype
+    assert set(np.unique(said)) <= {0, 1}
+    assert (said[1:, 0] == said[1:, 10]).all()
+    assert (said[1:, 2] == said[1:, 11]).all()
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(fitted)).predict(images), said)
+
+
+def test_a_label_that_no_image_has_is_refused(quick, dark_and_light):
+    with pytest.raises(DataError, match="no image has label 1 of y"):
+        ImageClassifier().fit(dark_and_light[0], [[1, 0, 1], [0, 0, 1]] * 6)
+
+
 @pytest.mark.parametrize("label", ["", " a", "a|b"])
 def test_labels_that_a_data_set_cannot_hold_are_refused(quick, dark_and_light, label):
     with pytest.raises(DataError, match="y has the label"):
@@ -397,6 +429,14 @@ def test_real_training_learns_is_pickled_and_answers_the_same_in_every_form(own_
             folder.mkdir()
             np.testing.assert_array_equal(again.predict_proba(form(X, folder)), probs)
     assert workflows.load(fitted.bundle_.write(tmp_path / "bundle")).classes == ("0", "1")
+
+
+@pytest.mark.slow
+def test_real_training_of_several_labels_learns_each(own_cache, forty):
+    X, y = forty
+    fitted = ImageClassifier(TINY, seed=3).fit(X, np.stack([y, 1 - y, np.ones_like(y)], axis=1)[:, [2, 0, 1]])
+    assert fitted.predict(X)[:, 1:].tolist() == np.stack([y, 1 - y], axis=1).tolist()
+    assert "mean_average_precision" in fitted.metrics_["val"]
 
 
 @pytest.mark.slow

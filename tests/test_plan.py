@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sortal.errors import RecipeError
 from sortal.manifest import SCHEMA, Manifest
-from sortal.plan import BANDS, FEW, Facts, Machine, facts, plan
-from sortal.recipe import Sampler
+from sortal.plan import BANDS, FEW, Facts, Machine, facts, for_images, plan
+from sortal.recipe import Best, Recipe, Sampler
 
 PROCESSOR = Machine(cores=2, accelerator="", name="a processor")
 GRAPHICS = Machine(cores=16, accelerator="cuda", name="a graphics card")
@@ -136,3 +137,36 @@ def test_every_plan_is_a_valid_recipe_with_reasons(
     assert (recipe.strategy == "features") == (images < FEW)
     assert all(decision.reason for decision in why)
     assert recipe.split.folds or recipe.split.val or "val" in given_splits
+
+
+def test_several_labels_are_monitored_by_a_score_without_thresholds_and_are_not_weighted() -> None:
+    several = replace(PHOTOGRAPHS, training_images=5_000, smallest_class=20, largest_class=4_000, task="multi_label")
+    recipe, why = plan(several, PROCESSOR)
+    one, _ = plan(replace(several, task="multi_class"), PROCESSOR)
+    assert one.sampler.name == "oversample"
+    assert (recipe.sampler.name, recipe.loss.class_weights) == ("shuffle", "none")
+    assert recipe.best.monitor != "accuracy"
+    assert any("threshold of its own" in decision.reason for decision in why)
+
+
+def labelled(*labels: list[str]) -> Manifest:
+    rows = [{"source": f"{row}.png", "content": f"{row:064x}", "labels": names} for row, names in enumerate(labels)]
+    return Manifest(pa.Table.from_pylist(rows, schema=SCHEMA), ("ant", "bee"), "/photos")
+
+
+def test_the_images_settle_the_task_and_the_reason_is_told() -> None:
+    one, why = for_images(Recipe(), labelled(["ant"], ["bee"]))
+    assert (one.task, why) == ("multi_class", [])
+    several, (why_several,) = for_images(Recipe(), labelled(["ant"], ["ant", "bee"], []))
+    assert several.task == "multi_label"
+    assert why_several.reason == "1 image has several labels, the first 1.png; 1 image has no label, the first 2.png"
+    asked = Recipe(task="multi_label")
+    assert for_images(asked, labelled(["ant"], ["bee"])) == (asked, [])
+
+
+def test_a_recipe_that_contradicts_the_images_is_refused_with_place_value_and_cure() -> None:
+    with pytest.raises(RecipeError, match=r"task: expected one label .* the first 1\.png") as caught:
+        for_images(Recipe(task="multi_class"), labelled(["ant"], ["ant", "bee"]))
+    assert "task='multi_label'" in caught.value.hint
+    with pytest.raises(RecipeError, match=r"best\.monitor.*mean_average_precision"):
+        for_images(Recipe(best=Best(monitor="accuracy")), labelled(["ant"], ["ant", "bee"]))

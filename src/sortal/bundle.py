@@ -32,7 +32,9 @@ class Bundle:
         path: its folder.
         classes: names in index order.
         preprocess: how an image becomes what the graph takes.
-        temperature: what logits are divided by before the softmax (inside the graph).
+        temperature: what logits are divided by before the softmax or sigmoid (inside the graph).
+        task: 'multi-class' or 'multi-label'.
+        thresholds: of several labels an image, the probability from which each is said; empty for one label an image.
         about: all of `bundle.json`: recipe, provenance, parity, scores.
     """
 
@@ -40,6 +42,8 @@ class Bundle:
     classes: tuple[str, ...]
     preprocess: Preprocess
     temperature: float
+    task: str
+    thresholds: tuple[float, ...]
     about: Mapping[str, Any]
 
     @property
@@ -65,11 +69,14 @@ class Bundle:
             _check_folder(path)
             for name in sorted(MEMBERS):
                 _check_member(path / name, int(members[name]["bytes"]), str(members[name]["sha256"]))
+            classes = _classes(about["classes"])
             return cls(
                 path=path,
-                classes=_classes(about["classes"]),
+                classes=classes,
                 preprocess=Preprocess.from_dict(about["preprocess"]),
                 temperature=_temperature(about["temperature"]),
+                task=_task(about.get("task", "multi-class")),
+                thresholds=_thresholds(about.get("thresholds", []), len(classes) if about.get("task") == "multi-label" else 0),
                 about=about,
             )
         except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
@@ -133,6 +140,19 @@ def _temperature(value: Any) -> float:
     if not (isinstance(value, int | float) and math.isfinite(temperature) and temperature > 0):
         raise ValueError(f"temperature must be a number above zero, got {value!r}")
     return temperature
+
+
+def _task(value: Any) -> str:
+    if value not in ("multi-class", "multi-label"):
+        raise ValueError(f"task must be multi-class or multi-label, got {str(value)[:200]!r}")
+    return str(value)
+
+
+def _thresholds(values: Any, count: int) -> tuple[float, ...]:
+    numbers = isinstance(values, list) and all(type(value) in (int, float) and 0 <= value <= 1 for value in values)
+    if not numbers or len(values) != count:
+        raise ValueError(f"thresholds must be {count} numbers from 0 to 1, got {str(values)[:200]}")
+    return tuple(map(float, values))
 
 
 def _check_folder(path: Path) -> None:

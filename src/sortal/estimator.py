@@ -9,7 +9,7 @@ import csv
 import io
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from sortal.bundle import ABOUT, GRAPH, WEIGHTS
 from sortal.data import arrays, picture_table, png
 from sortal.errors import DataError, MissingExtra
+from sortal.evaluate.thresholds import decided
 from sortal.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
-    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.multiclass import check_classification_targets, type_of_target
     from sklearn.utils.validation import (
         assert_all_finite,
         check_array,
@@ -43,6 +44,8 @@ except ImportError as error:
 GROUP_BYTES = 64 << 20  # of pixels on their way into the Parquet file
 ARRAY_MODES = {"L", "LA", "RGB", "RGBA"}  # of PIL, whose pixels are uint8 channels
 PNG_MODES = {"1", "I", "I;16", "P"}  # of PIL, that a PNG can hold besides
+Labels = list[str] | list[list[str]]
+"""One label an image, or a list of them."""
 
 
 class HeldBundle:
@@ -86,7 +89,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
     - a sequence of N files: paths, or the bytes of encoded images;
     - a sequence of N PIL images, or of N uint8 arrays of different sizes.
 
-    Numbers become pixels of 256 levels (see `value_range`). y holds N labels, strings or integers.
+    Numbers become pixels of 256 levels (see `value_range`). y holds N labels, strings or integers; or any number of labels an
+    image, as zeros and ones of shape (N, K): then each column is a label, and `predict` gives zeros and ones by thresholds that
+    were fitted on held-out images, `predict_proba` K probabilities that are independent.
 
     Args:
         recipe: a preset's name, a TOML file or a Recipe; None plans one from the images and the machine.
@@ -100,7 +105,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
             cuts off what lies outside later.
 
     Attributes:
-        classes_: the labels, sorted, shape (K,).
+        classes_: the labels, sorted, shape (K,); of several labels an image the numbers of y's columns.
         bundle_: the trained model, a `HeldBundle`; `bundle_.write(folder)` gives it to the command line.
         metrics_: split or 'cross_validation' to metrics, as `sortal train --json` prints them.
         value_range_: the smallest and largest number of the training images, where value_range='fit'.
@@ -131,37 +136,41 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         images: list[Any] | NDArray[np.uint8] | None = _files_or_pictures(X)
+        several = _is_indicator(y)
+        names: Callable[[ArrayLike], tuple[NDArray[Any], Labels]] = _columns if several else _named
+        settings = (*self.settings, *(["task=multi_label"] if several else []))
         if images is None:
-            numbers, y = validate_data(self, X, y, dtype="numeric", allow_nd=True)
+            numbers, y = validate_data(self, X, y, dtype="numeric", allow_nd=True, multi_output=several)
             if numbers.ndim > 2:
                 # scikit-learn has counted columns; of images that is the height, which may differ from one X to the next.
                 del self.n_features_in_
             if self._black_is_zero() and numbers.size:  # images without pixels are refused below
                 check_non_negative(numbers, type(self).__name__)
-            classes, names_N = _named(y)
+            classes, names_N = names(y)
             if self.value_range == "fit":
                 self.value_range_ = (float(numbers.min()), float(numbers.max()))
             images = self._pixels(numbers)
         else:
             self.__dict__.pop("n_features_in_", None)
             check_consistent_length(images, y)
-            classes, names_N = _named(y)
+            classes, names_N = names(y)
         with tempfile.TemporaryDirectory(prefix="sortal-") as folder:
             data = _write(Path(folder), images, names_N)
             trained = workflows.train(
                 data,
                 recipe=self.recipe,
-                settings=tuple(self.settings),
+                settings=settings,
                 out=Path(folder) / "run" if self.out is None else self.out,
                 seed=self.seed,
             )
             self.bundle_ = HeldBundle.read(trained.run.bundle)
             self.metrics_ = trained.to_json()["metrics"]
         self.classes_ = classes
+        self._y_dtype = np.asarray(y).dtype
         return self
 
     def predict_proba(self, X: ArrayLike | Sequence[Any]) -> NDArray[np.float32]:
-        """Calibrated probabilities, float32 of shape (N, K), columns as in `classes_`.
+        """Calibrated probabilities, float32 of shape (N, K), columns as in `classes_`; rows sum to 1, but of several labels.
 
         Raises `UnreadableImage` (also a ValueError) naming what cannot be read.
         """
@@ -173,18 +182,26 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
                 validate_data(self, X, reset=False, skip_check_array=True)
             images = _pngs(self._pixels(numbers))
         classifier = self.bundle_.classifier
-        columns = [classifier.classes.index(str(label)) for label in self.classes_]
         told_NK = classifier.predict_proba(image if isinstance(image, str | Path) else _bytes(image) for image in images)
-        return told_NK[:, columns]
+        return told_NK[:, self._columns_of(classifier)]
 
     def predict(self, X: ArrayLike | Sequence[Any]) -> NDArray[Any]:
-        """The most probable label of each image, shape (N,)."""
+        """The most probable label of each image, shape (N,); zeros and ones of shape (N, K) where it may have several."""
         probs_NK = self.predict_proba(X)
-        return np.asarray(self.classes_[np.argmax(probs_NK, axis=1)])
+        classifier = self.bundle_.classifier
+        if not classifier.bundle.thresholds:
+            return np.asarray(self.classes_[np.argmax(probs_NK, axis=1)])
+        thresholds_K = np.array(classifier.bundle.thresholds)[self._columns_of(classifier)]
+        return decided(probs_NK, thresholds_K).astype(self._y_dtype)
+
+    def _columns_of(self, classifier: "Classifier") -> list[int]:
+        """The place of each of `classes_` among the bundle's, which are sorted as text."""
+        return [classifier.classes.index(str(label)) for label in self.classes_]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
+        tags.classifier_tags.multi_label = True
         tags.input_tags.positive_only = self._black_is_zero()
         return tags
 
@@ -218,6 +235,21 @@ def _named(y: ArrayLike) -> tuple[NDArray[Any], list[str]]:
     return classes, [names[index] for index in indices_N]
 
 
+def _is_indicator(y: Any) -> bool:
+    """Whether y is zeros and ones of shape (N, K), K above 1."""
+    dimensions = y.ndim if hasattr(y, "ndim") else np.ndim(y[0]) + 1 if isinstance(y, Sequence) and len(y) else 1
+    return bool(dimensions == 2 and type_of_target(y) == "multilabel-indicator")
+
+
+def _columns(y: ArrayLike) -> tuple[NDArray[Any], list[list[str]]]:
+    """The numbers of the columns, and those of each row's ones as text; raises `DataError` for a column without a one."""
+    y_NK = np.asarray(y.toarray() if hasattr(y, "toarray") else y)
+    empty = np.flatnonzero(~y_NK.any(axis=0))
+    if len(empty):
+        raise DataError(f"no image has label {empty[0]} of y", hint="leave out columns that hold nothing but zeros")
+    return np.arange(y_NK.shape[1]), [[str(k) for k in np.flatnonzero(row)] for row in y_NK]
+
+
 def _files_or_pictures(X: Any) -> list[Any] | None:
     """X as a list of files or pictures, or None where it is to be one array of numbers."""
     if getattr(X, "ndim", 1) != 1 or not hasattr(X, "__len__") or not len(X):
@@ -236,9 +268,11 @@ def _is_picture(item: Any) -> bool:
     return isinstance(item, str | os.PathLike | bytes | Image.Image)
 
 
-def _write(folder: Path, images: NDArray[np.uint8] | list[Any], names: list[str]) -> Path:
+def _write(folder: Path, images: NDArray[np.uint8] | list[Any], names: Labels) -> Path:
     """A file that `sortal train` takes: a CSV for paths, else a Parquet of the images' bytes."""
-    if isinstance(images, list) and all(isinstance(image, str | os.PathLike) for image in images):
+    several = isinstance(names[0], list)
+    # A CSV cannot tell a forgotten label from none, so several labels always go as lists.
+    if not several and isinstance(images, list) and all(isinstance(image, str | os.PathLike) for image in images):
         path = folder / "images.csv"
         with path.open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file)
@@ -254,7 +288,7 @@ def _write(folder: Path, images: NDArray[np.uint8] | list[Any], names: list[str]
             encoded = png.encode(some) if isinstance(some, np.ndarray) else [_bytes(image) for image in some]
             yield encoded, names[start : start + step], [None] * len(encoded)
 
-    return picture_table.write(folder / "images.parquet", groups())
+    return picture_table.write(folder / "images.parquet", groups(), several=several)
 
 
 def _pngs(images_NHWC: NDArray[np.uint8]) -> Iterator[bytes]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -89,10 +89,31 @@ class Manifest:
 
     @cached_property
     def labels_N(self) -> NDArray[np.int64]:
-        """Class index of each row, shape (N,); the first label where there are several."""
+        """Class index of each row, shape (N,); raises `NotSupported` where a row has several labels or none."""
         index = {name: position for position, name in enumerate(self.classes)}
-        firsts = pc.list_element(self.table["labels"], 0).to_pylist()
+        firsts = pc.list_element(self._require_one_label().table["labels"], 0).to_pylist()
         return np.fromiter((index[name] for name in firsts), dtype=np.int64, count=len(self))
+
+    @cached_property
+    def labels_NK(self) -> NDArray[np.int64]:
+        """1 where a row has the label, else 0, shape (N, K): any number of labels a row, also none."""
+        labels_NK = np.zeros((len(self), len(self.classes)), dtype=np.int64)
+        labels_NK[self.label_pairs_2P[0], self.label_pairs_2P[1]] = 1
+        return labels_NK
+
+    @cached_property
+    def label_pairs_2P(self) -> NDArray[np.int64]:
+        """A pair of row and class index for every label of every row, shape (2, P), in the order of the rows."""
+        column = self.table["labels"].combine_chunks()
+        names = pc.list_flatten(column)
+        found = pc.index_in(names, value_set=pa.array(self.classes, type=pa.string()))
+        return np.stack([np.asarray(part, dtype=np.int64) for part in (pc.list_parent_indices(column), found)])
+
+    @cached_property
+    def task(self) -> Literal["multi_class", "multi_label"]:
+        """What these images ask for: 'multi_label' where an image in use has several labels or none."""
+        counts = pc.list_value_length(self.used.table["labels"])
+        return "multi_class" if pc.all(pc.equal(counts, 1), min_count=0).as_py() else "multi_label"
 
     @cached_property
     def keys_N(self) -> NDArray[np.uint64]:
@@ -100,19 +121,29 @@ class Manifest:
         contents = (content or "0" for content in self.column("content"))
         return np.fromiter((int(content[:16], 16) for content in contents), dtype=np.uint64, count=len(self))
 
-    def require_one_label(self) -> "Manifest":
-        """The manifest itself; raises `NotSupported` where an image in use has several labels."""
-        several = self.used.table.filter(pc.greater(pc.list_value_length(self.used.table["labels"]), 1))
-        if several.num_rows:
-            raise NotSupported(
-                f"{several.num_rows:,} images have several labels, the first {several['source'][0]}",
-                hint="multi-label training is not there yet: leave one label for each image",
-            )
+    def told_labels(self) -> str:
+        """How many rows have several labels or none, as words; '' where every row has exactly one."""
+        counts = pc.list_value_length(self.table["labels"])
+        parts = []
+        for rows, what in ((pc.greater(counts, 1), "several labels"), (pc.equal(counts, 0), "no label")):
+            some = self.table.filter(rows)
+            if some.num_rows:
+                have = "image has" if some.num_rows == 1 else "images have"
+                parts.append(f"{some.num_rows:,} {have} {what}, the first {some['source'][0]}")
+        return "; ".join(parts)
+
+    def _require_one_label(self) -> "Manifest":
+        """The manifest itself; raises `NotSupported` where a row has several labels or none."""
+        told = self.told_labels()
+        if told:
+            raise NotSupported(told, hint="leave one label for each image, or train with task = 'multi_label'")
         return self
 
     def counts(self) -> dict[str, int]:
-        """Images in use by class, in index order; a class of which nothing is in use counts 0."""
-        found = np.bincount(self.used.labels_N, minlength=len(self.classes))
+        """Images in use by class, in index order; a class of which nothing is in use counts 0, and an image of several labels
+        counts for each.
+        """
+        found = np.bincount(self.used.label_pairs_2P[1], minlength=len(self.classes))
         return {name: int(count) for name, count in zip(self.classes, found, strict=True)}
 
     def split_counts(self) -> dict[str, int]:

@@ -12,8 +12,9 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
+from sortal.errors import RecipeError
 from sortal.events import Decision
 from sortal.manifest import Manifest
 from sortal.recipe import Recipe, parse, presets
@@ -78,6 +79,7 @@ class Facts:
     """Pixels: the median over images of the longer side."""
     grey: bool
     given_splits: tuple[str, ...]
+    task: Literal["multi_class", "multi_label"] = "multi_class"
 
 
 def facts(manifest: Manifest, *, independent: int) -> Facts:
@@ -98,7 +100,28 @@ def facts(manifest: Manifest, *, independent: int) -> Facts:
         side=median(sides),
         grey=all(used.column("grey")),
         given_splits=manifest.given_splits,
+        task=manifest.task,
     )
+
+
+def for_images(recipe: Recipe, manifest: Manifest) -> tuple[Recipe, list[Decision]]:
+    """The recipe with its task settled by the images, and why where they have several labels.
+
+    Raises `RecipeError` where the recipe says that each has one label and some have several or none, or where what else it
+    says does not go with the task. One label an image may well be trained as several: then none may be given, too.
+    """
+    found = manifest.task
+    if recipe.task == "multi_class" and found == "multi_label":
+        raise RecipeError(
+            [f"task: expected one label an image for 'multi_class', but {manifest.used.told_labels()}"],
+            hint="set task='multi_label', or leave it out; or give each image one label",
+        )
+    if recipe.task != "auto":
+        return recipe, []
+    recipe = parse(
+        recipe.model_dump(mode="json") | {"task": found}, place=f"the recipe with task = {found!r}, as the images are"
+    )
+    return recipe, [] if found == "multi_class" else [Decision("task", found, manifest.used.told_labels())]
 
 
 def plan(found: Facts, machine: Machine, *, settled: Collection[str] = ()) -> tuple[Recipe, list[Decision]]:
@@ -115,7 +138,10 @@ def plan(found: Facts, machine: Machine, *, settled: Collection[str] = ()) -> tu
     else:
         values, why = _staged(found, machine)
     values, flip_why = _mirrored(values, found)
-    values, balance_why = _balanced(values, found, settled)
+    if found.task == "multi_label":
+        values, balance_why = _several_labels(values, found)
+    else:
+        values, balance_why = _balanced(values, found, settled)
     recipe = parse(values, place="the planned recipe")
     return recipe, [*why, *flip_why, *balance_why, *_splits(recipe, found)]
 
@@ -252,6 +278,24 @@ def _balanced(values: dict[str, Any], found: Facts, settled: Collection[str]) ->
     values["sampler"] = {"name": "oversample", "power": 0.5}
     between = "half-way between as they come and all classes equally often, which costs accuracy; set sampler.power=0 for that"
     return values, [Decision("sampler.name", "oversample", rare), Decision("sampler.power", "0.5", between)]
+
+
+def _several_labels(values: dict[str, Any], found: Facts) -> tuple[dict[str, Any], list[Decision]]:
+    """What goes with several labels an image: another score for the best epoch, and thresholds for rare labels."""
+    why = []
+    if values["best"]["monitor"] == "accuracy":
+        values["best"]["monitor"] = "mean_average_precision"
+        why.append(
+            Decision("best.monitor", "mean_average_precision", "it does not depend on thresholds, which are fitted later")
+        )
+    ratio = found.largest_class / found.smallest_class
+    if ratio >= IMBALANCED:
+        reason = (
+            f"the commonest label has {ratio:.0f} times the images of the rarest: each label gets a threshold of its own, "
+            "which leaves the probabilities true; loss.class_weights='effective' would not"
+        )
+        why.append(Decision("loss.class_weights", "none", reason))
+    return values, why
 
 
 def _splits(recipe: Recipe, found: Facts) -> list[Decision]:

@@ -87,3 +87,30 @@ def test_parquet_gives_the_predictions_back(predictions: tuple[dict, ...]) -> No
 def test_parquet_spells_out_a_name_that_is_not_unicode() -> None:
     table = pq.read_table(io.BytesIO(written("parquet", HOSTILE)))
     assert table["source"].to_pylist() == ["a\x1b[2J\n\\udcff.jpg"]
+
+
+BOTH = {"source": "photos/a.jpg", "labels": ["ants", "bees"], "top": ANT["top"]}
+NEITHER = {**BOTH, "source": "photos/b.jpg", "labels": []}
+
+
+def test_several_labels_stand_side_by_side_and_none_is_said_to_be_none() -> None:
+    assert written("table", BOTH, NEITHER).decode().splitlines() == [
+        "ants, bees  photos/a.jpg  (ants 0.750, bees 0.250)",
+        "(none)      photos/b.jpg  (ants 0.750, bees 0.250)",
+    ]
+
+
+def test_several_labels_in_csv_are_written_as_they_are_read() -> None:
+    rows = list(csv.reader(io.StringIO(written("csv", BOTH, NEITHER).decode())))
+    assert rows == [
+        ["source", "labels", "label_1", "probability_1", "label_2", "probability_2"],
+        ["photos/a.jpg", "ants|bees", "ants", "0.75", "bees", "0.25"],
+        ["photos/b.jpg", "", "ants", "0.75", "bees", "0.25"],
+    ]
+
+
+def test_several_labels_in_parquet_are_lists() -> None:
+    rows = pq.read_table(io.BytesIO(written("parquet", BOTH, NEITHER))).to_pylist()
+    assert [row["labels"] for row in rows] == [["ants", "bees"], []]
+    assert rows[0]["top"] == ANT["top"]
+    assert "label" not in rows[0]

@@ -171,6 +171,29 @@ def test_evaluate_prints_scores_classes_and_confusion(sortal, workflows) -> None
         assert said in out
 
 
+def test_evaluate_prints_scores_of_several_labels_and_no_matrix_of_classes(sortal, calls) -> None:
+    intervals = {"mean_average_precision": [0.7, 0.9], "subset_accuracy": [0.5, 0.7]}
+    scores = {"mean_average_precision": 0.8, "micro_f1": 0.75, "macro_f1": 0.7, "subset_accuracy": 0.6, "log_loss": 0.3}
+    none = {"mean_average_precision": None, "micro_f1": 1.0, "macro_f1": None, "subset_accuracy": 1.0, "log_loss": 0.1}
+    rest = {"images": 100, "calibration_error": 0.02}
+    empty = [{**per_class("ants", 0), "precision": None, "recall": None, "f1": None, "reason": "no images of it here"}]
+    values = {
+        "metrics": {
+            "val": scores | rest | {"intervals": intervals},
+            "test": none | rest | {"intervals": {"subset_accuracy": [0.9, 1]}},
+        },
+        "per_class": {"val": [per_class("ants", 40)], "test": empty},
+        "confusion": {"val": [[[50, 10], [8, 32]]], "test": [[[100, 0], [0, 0]]]},
+        "classes": ["ants"],
+    }
+    calls.answer("evaluate", result(values))
+    outcome = sortal("evaluate", "runs/a")
+    assert outcome.code == 0
+    for said in ("0.800 (0.700 to 0.900)", "0.600", "micro average", "exactly right", "95% interval 0.500 to 0.700"):
+        assert said in outcome.out
+    assert "true \\ predicted" not in outcome.out
+
+
 def test_report_names_what_it_wrote(sortal, workflows) -> None:
     assert sortal("report", "runs/a").out == "runs/a/report.html\nruns/a/figures/x.png\n"
 

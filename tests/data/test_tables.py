@@ -46,6 +46,18 @@ def test_splits_groups_and_several_labels(folder: Path) -> None:
     assert listing.given_splits == ("val", "test")
 
 
+def test_beside_several_labels_an_empty_one_says_that_there_is_none(folder: Path) -> None:
+    assert read_csv(csv(folder, "path,label\na.png,ant|bee\nb.png,\n")).labels == [("ant", "bee"), ()]
+    with pytest.raises(DataError, match="empty label in 1 line: 3"):
+        read_csv(csv(folder, "path,label\na.png,ant\nb.png,\n"))
+
+
+def test_a_column_of_lists_may_hold_an_empty_list(folder: Path) -> None:
+    table = pa.table({"path": ["a.png", "b.png"], "label": pa.array([["ant"], []], type=pa.list_(pa.string()))})
+    pq.write_table(table, folder / "labels.parquet")
+    assert read_parquet(folder / "labels.parquet").labels == [("ant",), ()]
+
+
 def test_quotes_blank_lines_a_byte_order_mark_and_windows_line_ends(folder: Path) -> None:
     (folder / "x, y.png").write_bytes(b"")
     (folder / "labels.csv").write_bytes('\ufeffpath,label\r\n"x, y.png","Ameise, groß"\r\n\r\nb.png,bee\r\n'.encode())

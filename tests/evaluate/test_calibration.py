@@ -5,7 +5,16 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
 from sortal.errors import DataError
-from sortal.evaluate.calibration import COLDEST, HOTTEST, fit_temperature, softmax, with_temperature
+from sortal.evaluate.calibration import (
+    COLDEST,
+    HOTTEST,
+    as_label_logits,
+    fit_label_temperature,
+    fit_temperature,
+    sigmoid,
+    softmax,
+    with_temperature,
+)
 from sortal.evaluate.metrics import calibration_error, log_loss
 
 
@@ -100,3 +109,24 @@ def test_a_temperature_changes_no_order_and_keeps_the_sum(temperature: float, se
 
 def test_softmax_of_huge_logits_is_finite() -> None:
     assert softmax(np.array([[1e30, -1e30], [-1e30, -1e30]])).tolist() == [[1.0, 0.0], [0.5, 0.5]]
+
+
+def test_one_temperature_for_all_labels_is_that_of_a_softmax_of_two() -> None:
+    random = np.random.default_rng(3)
+    logits_NK = random.normal(0, 2, (4000, 3))
+    labels_NK = (random.random((4000, 3)) < sigmoid(logits_NK / 2.5)).astype(np.int64)
+    temperature = fit_label_temperature(logits_NK, labels_NK)
+    assert temperature == pytest.approx(2.5, rel=0.15)
+
+    def loss(t: float) -> float:
+        probs_NK = sigmoid(logits_NK / t)
+        return float(-np.log(np.where(labels_NK, probs_NK, 1 - probs_NK)).mean())
+
+    assert loss(temperature) < min(loss(temperature * 1.1), loss(temperature / 1.1))
+
+
+def test_label_logits_give_back_their_probabilities_and_stay_finite_at_certainty() -> None:
+    probs = np.array([[0.25, 0.9999, 1.0, 0.0]], dtype=np.float32)
+    logits = as_label_logits(probs)
+    assert np.isfinite(logits).all()
+    np.testing.assert_allclose(sigmoid(logits), probs, atol=1e-6)

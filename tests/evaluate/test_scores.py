@@ -67,3 +67,31 @@ def test_averages_agree_with_the_rows_by_hand() -> None:
     assert macro.precision == pytest.approx((2 / 3 + 1) / 2)
     assert macro.recall == pytest.approx((1 + 1 / 2) / 2)
     assert weighted.f1 == pytest.approx((2 * 0.8 + 2 * (2 / 3)) / 4)
+
+
+def several(labels: list[list[int]]) -> Predictions:
+    labels_NK = np.array(labels)
+    rows = len(labels)
+    return Predictions(
+        tuple(f"{row}.png" for row in range(rows)), CLASSES, np.full((rows, 3), 0.4, np.float32), labels_NK, ("val",) * rows,
+        said_NK=labels_NK > 0, thresholds_K=(0.5, 0.5, 0.5),
+    )  # fmt: skip
+
+
+def test_several_labels_are_scored_as_such_and_unknown_rows_left_out() -> None:
+    found = score(several([[1, 0, 1], [-1, -1, -1]]))
+    assert found.task == "multi_label"
+    assert (found.metrics["val"]["images"], found.metrics["val"]["subset_accuracy"]) == (1, 1.0)
+    assert json.loads(json.dumps(found.to_json()))["confusion"]["val"][0] == [[0, 0], [0, 1]]
+
+
+def test_the_report_of_several_labels_totals_micro_and_macro() -> None:
+    found = score(several([[1, 0, 1], [0, 0, 0]]))
+    told = classification_report(found.per_class["val"], found.metrics["val"])
+    assert [row.name for row in told.totals] == ["exactly right", "micro average", "macro average"]
+    assert told.classes[1].note == "no images of it here"
+    nothing = score(several([[0, 0, 0]]))
+    assert [row.name for row in classification_report(nothing.per_class["val"], nothing.metrics["val"]).totals] == [
+        "exactly right",
+        "micro average",
+    ]

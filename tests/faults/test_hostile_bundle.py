@@ -157,6 +157,25 @@ def test_a_temperature_that_no_softmax_can_use_is_refused(good: Path, temperatur
     refused(good)
 
 
+@pytest.mark.parametrize("thresholds", [None, [], [0.5], [0.5, 2], [0.5, float("nan")], [0.5, "low"], [0.5, True], 0.5])
+def test_thresholds_that_are_not_one_for_each_label_are_refused(good: Path, thresholds: object) -> None:
+    rewrite(good, lambda about: about.update(task="multi-label", thresholds=[0.5, 0.25]))
+    assert Bundle.load(good).thresholds == (0.5, 0.25)
+    rewrite(good, lambda about: about.update(thresholds=thresholds))
+    refused(good)
+
+
+@pytest.mark.parametrize("task", ["multi_label", "", None, ["multi-label"], 1])
+def test_a_task_that_we_do_not_know_is_refused(good: Path, task: object) -> None:
+    rewrite(good, lambda about: about.update(task=task))
+    refused(good)
+
+
+def test_thresholds_of_a_bundle_that_gives_one_label_are_refused(good: Path) -> None:
+    rewrite(good, lambda about: about.update(task="multi-class", thresholds=[0.5, 0.5]))
+    refused(good)
+
+
 @pytest.mark.parametrize("classes", ["antbee", [], ["ant", "ant"], ["ant", 7], [["ant"], ["bee"]], {"ant": 0, "bee": 1}, None])
 def test_classes_that_are_no_list_of_different_names_are_refused(good: Path, classes: object) -> None:
     rewrite(good, lambda about: about.update(classes=classes))

@@ -1,6 +1,6 @@
 import pytest
 
-from sortal.health.classes import few_images, imbalance
+from sortal.health.classes import few_images, imbalance, on_all, unlabelled
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,18 @@ def test_a_thousand_small_classes_make_a_short_sentence():
     assert finding.detail.startswith("1,000 classes with fewer than 10 images: 0 has 1 image; ")
     assert finding.detail.endswith("; and 995 more")
     assert len(finding.images) == 1_000
+
+
+def test_images_without_a_label_are_noted_by_name():
+    (finding,) = unlabelled(["a.jpg", "b.jpg"], 10)
+    assert (finding.kind, finding.severity, finding.images) == ("label", "note", ("a.jpg", "b.jpg"))
+    assert finding.detail == "2 of 10 images have no label: a.jpg; b.jpg"
+    assert unlabelled([], 10) == []
+
+
+def test_a_label_that_every_image_has_cannot_be_learnt():
+    (finding,) = on_all({"ant": 10, "bee": 3}, 10)
+    assert (finding.kind, finding.severity) == ("label", "warning")
+    assert "all 10 images have the label ant" in finding.detail
+    assert on_all({"ant": 9, "bee": 10}, 11) == []
+    assert on_all({"ant": 10}, 10) == []  # `few_images` says that there is nothing to learn

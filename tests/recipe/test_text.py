@@ -93,6 +93,10 @@ def test_settings_are_judged_before_the_recipe_is_known_by_their_own_keys_only()
         (["strategy=scratch", "weights=hub"], "starts from random weights"),
         (["stem=small_random", "strategy=scratch", "weights=none"], "set 'small'"),
         (["stem=small_random", "strategy=full", "weights=none"], "set 'small'"),
+        (["task=multi_label", "sampler.name=balanced"], "with several labels an image has none: set 'shuffle'"),
+        (["task=multi_label", "best.monitor=accuracy"], "best.monitor = 'mean_average_precision' or 'log_loss'"),
+        (["task=multi_label", "stop.monitor=accuracy", "stop.patience=3"], "has no score 'accuracy'"),
+        (["task=multi_class", "best.monitor=mean_average_precision"], "set best.monitor = 'accuracy'"),
     ],
 )
 def test_what_does_not_fit_together_is_refused_with_the_reason(settings: list[str], reason: str) -> None:

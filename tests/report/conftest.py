@@ -10,6 +10,7 @@ from PIL import Image
 
 from sortal.evaluate.calibration import softmax
 from sortal.evaluate.scores import score
+from sortal.evaluate.thresholds import decided
 from sortal.events import Decision
 from sortal.manifest import SCHEMA, Manifest
 from sortal.predictions import Predictions
@@ -40,25 +41,42 @@ def invented_predictions(classes: list[str], split_sizes: dict[str, int], *, ski
     return Predictions(sources, tuple(classes), softmax(1.4 * logits).astype(np.float32), labels, splits)
 
 
+def invented_labels(classes: list[str], split_sizes: dict[str, int], *, seed: int = 0) -> Predictions:
+    """Several labels an image; the first label is on every other image, each further one is rarer, and some have none."""
+    generator = np.random.default_rng(seed)
+    n, k = sum(split_sizes.values()), len(classes)
+    labels_NK = (generator.random((n, k)) < 1 / np.arange(2, k + 2)).astype(np.int64)
+    probs_NK = (1 / (1 + np.exp(2.5 - 5 * labels_NK - generator.normal(size=(n, k))))).astype(np.float32)
+    splits = tuple(split for split, size in split_sizes.items() for _ in range(size))
+    sources = tuple(f"img_{row:05d}.jpg" for row in range(n))
+    thresholds = tuple(np.linspace(0.3, 0.6, k).tolist())
+    return Predictions(sources, tuple(classes), probs_NK, labels_NK, splits, decided(probs_NK, thresholds), thresholds)
+
+
 def invented_manifest(predictions: Predictions, excluded: dict[str, str], notes: dict[str, str]) -> Manifest:
+    ones_NK = np.eye(len(predictions.classes))[predictions.labels_N] if predictions.said_NK is None else predictions.labels_N
     rows = [
-        {"source": source, "labels": [predictions.classes[label]], "split": "train" if split == "cross_validation" else split}
-        | {"note": notes.get(source)}
-        for source, label, split in zip(predictions.sources, predictions.labels_N, predictions.splits_N, strict=True)
+        {"source": source, "labels": [predictions.classes[k] for k in np.flatnonzero(ones_K)], "note": notes.get(source)}
+        | {"split": "train" if split == "cross_validation" else split}
+        for source, ones_K, split in zip(predictions.sources, ones_NK, predictions.splits_N, strict=True)
     ]
     rows += [{"source": source, "labels": [predictions.classes[0]], "exclusion": why} for source, why in excluded.items()]
     return Manifest(pa.Table.from_pylist(rows, schema=SCHEMA), predictions.classes, "/photos", ("val",))
 
 
 def invented_report(classes: list[str], split_sizes: dict[str, int], *, epochs: int = 30, **options: float) -> Report:
-    predictions = invented_predictions(classes, split_sizes, **options)
+    return report_of(invented_predictions(classes, split_sizes, **options), epochs=epochs)
+
+
+def report_of(predictions: Predictions, *, epochs: int = 30) -> Report:
+    score_name = "accuracy" if predictions.task == "multi_class" else "mean_average_precision"
     notes = {predictions.sources[0]: "transparency drawn on white"}
     manifest = invented_manifest(predictions, {"train/bad.jpg": "the file is truncated"}, notes)
     history = [
         {"epoch": epoch, "loss": 0.1 + np.exp(-epoch / 6), "rate": 1e-3 * (1 - epoch / epochs)}
         | (
-            {"accuracy": 0.95 - 0.4 * np.exp(-epoch / 4), "log_loss": 0.16 + 0.7 * np.exp(-epoch / 5) + 0.002 * epoch}
-            if "val" in split_sizes
+            {score_name: 0.95 - 0.4 * np.exp(-epoch / 4), "log_loss": 0.16 + 0.7 * np.exp(-epoch / 5) + 0.002 * epoch}
+            if "val" in predictions.split_names
             else {}
         )
         for epoch in range(1, epochs + 1)
@@ -106,6 +124,12 @@ def hundred_classes() -> Report:
         f"{word} number {number}" for number in range(25) for word in ("warbler", "finch", "tern", "black-footed albatross")
     ]
     return invented_report(names, {"test": 2000}, skill=4.0)
+
+
+@pytest.fixture(scope="session")
+def several_labels() -> Report:
+    """Photographs with any number of labels."""
+    return report_of(invented_labels(["person", "dog", "<b>bike</b>", "boat"], {"val": 300, "test": 400}))
 
 
 @pytest.fixture(scope="session", name="picture")

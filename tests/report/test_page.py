@@ -45,7 +45,7 @@ def tags(page: str) -> Tags:
     return parser
 
 
-@pytest.fixture(params=["two_classes", "ten_classes", "hundred_classes"])
+@pytest.fixture(params=["two_classes", "ten_classes", "hundred_classes", "several_labels"])
 def report(request: pytest.FixtureRequest) -> Report:
     return request.getfixturevalue(request.param)
 

@@ -142,7 +142,7 @@ def test_the_lowest_rate_of_falling_steps_is_the_floor() -> None:
         ({"name": "multi_step", "milestones": [30]}, "milestones.0"),
         ({"name": "cosine", "stretch": 2.0}, "set restarts"),
         ({"name": "step", "every": 0.1, "warmup": 0.2}, "would fall at 0.1 while it still rises"),
-        ({"name": "plateau", "monitor": "loss"}, "'accuracy', 'log_loss' or 'macro_f1'"),
+        ({"name": "plateau", "monitor": "loss"}, "'log_loss', 'macro_f1' or 'mean_average_precision'"),
     ],
 )
 def test_words_that_do_not_go_together_are_refused_with_the_cure(values: dict[str, Any], said: str) -> None:

@@ -428,15 +428,6 @@ def test_a_mistake_is_told_and_leaves_nothing_behind(
     assert not (tmp_path / "run").exists()
 
 
-def test_several_labels_an_image_are_refused_not_cut_to_the_first(coloured: Make, tmp_path: Path) -> None:
-    data = coloured()
-    rows = ["red/000.png,red|green", "red/001.png,red", "green/000.png,green"]
-    (data / "labels.csv").write_text("path,label\n" + "\n".join(rows) + "\n")
-    with pytest.raises(SortalError, match="several labels"):
-        train(data / "labels.csv", recipe=SCRATCH, out=tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
 def test_data_that_does_not_exist_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         train(tmp_path / "nowhere", out=tmp_path / "run")

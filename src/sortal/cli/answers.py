@@ -1,6 +1,7 @@
 """Predictions as a table to read, CSV, JSON or Parquet: each format is a function from predictions to pieces of output.
 
-A prediction is the contract's: source, label (None where the model abstains), probability, top (label, probability).
+A prediction is the contract's: source, label (None where the model abstains), probability, top (label, probability); where an
+image may have several labels: source, labels, top.
 """
 
 import csv
@@ -20,25 +21,37 @@ def table(predictions: Iterator[Prediction], errors: Errors) -> Iterator[bytes]:
     """One line an image as soon as it is known: label, probability, source, and the next labels in brackets."""
     width = 0
     for prediction in predictions:
-        label = printable(prediction["label"]) if prediction["label"] is not None else "(not sure)"
+        label, probability, others = _told(prediction)
         # Later labels may be longer; waiting for them all would hold back the first line.
         width = max(width, len(label))
-        others = ", ".join(f"{printable(other['label'])} {other['probability']:.3f}" for other in prediction["top"][1:])
-        line = f"{label:<{width}}  {prediction['probability']:.3f}  {printable(prediction['source'])}"
-        yield _bytes(line + (f"  ({others})" if others else "") + "\n")
+        ranked = ", ".join(f"{printable(other['label'])} {other['probability']:.3f}" for other in others)
+        line = f"{label:<{width}}{probability}  {printable(prediction['source'])}"
+        yield _bytes(line + (f"  ({ranked})" if ranked else "") + "\n")
+
+
+def _told(prediction: Prediction) -> tuple[str, str, Sequence[Mapping[str, Any]]]:
+    """What a line says first, the probability of it, and the labels that stand in brackets."""
+    if "labels" in prediction:
+        return ", ".join(map(printable, prediction["labels"])) or "(none)", "", prediction["top"]
+    label = printable(prediction["label"]) if prediction["label"] is not None else "(not sure)"
+    return label, f"  {prediction['probability']:.3f}", prediction["top"][1:]
 
 
 def as_csv(predictions: Iterator[Prediction], errors: Errors) -> Iterator[bytes]:
-    """Columns source, label (empty if abstained), probability, then label_2, probability_2 and so on."""
+    """Columns source, label (empty if abstained), probability, then label_2, probability_2 and so on; of several labels source,
+    labels ('|' between them), then label_1, probability_1 and so on.
+    """
     head_due = True
     for prediction in predictions:
+        several = "labels" in prediction
+        own, others = (["labels"], prediction["top"]) if several else (["label", "probability"], prediction["top"][1:])
         if head_due:
-            ranks = range(2, len(prediction["top"]) + 1)
+            ranks = range(1 if several else 2, len(prediction["top"]) + 1)
             more = (f"{name}_{rank}" for rank in ranks for name in ("label", "probability"))
-            yield _row(["source", "label", "probability", *more])
+            yield _row(["source", *own, *more])
             head_due = False
-        others = [other[key] for other in prediction["top"][1:] for key in ("label", "probability")]
-        yield _row([prediction["source"], prediction["label"], prediction["probability"], *others])
+        told = ["|".join(prediction["labels"])] if several else [prediction[key] for key in own]
+        yield _row([prediction["source"], *told, *(other[key] for other in others for key in ("label", "probability"))])
     if head_due:
         yield _row(["source", "label", "probability"])
 
@@ -50,13 +63,15 @@ def as_json(predictions: Iterator[Prediction], errors: Errors) -> Iterator[bytes
 
 
 def as_parquet(predictions: Iterator[Prediction], errors: Errors) -> Iterator[bytes]:
-    """Columns source, label, probability and top (a list of label and probability)."""
+    """Columns source, label, probability and top (a list of label and probability); of several labels source, labels, top."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     label: list[tuple[str, pa.DataType]] = [("label", pa.string()), ("probability", pa.float32())]
-    schema = pa.schema([("source", pa.string()), *label, ("top", pa.list_(pa.struct(label)))])
     rows = [{**prediction, "source": _unicode(prediction["source"])} for prediction in predictions]
+    several = any("labels" in row for row in rows)
+    own = [("labels", pa.list_(pa.string()))] if several else label
+    schema = pa.schema([("source", pa.string()), *own, ("top", pa.list_(pa.struct(label)))])
     sink = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink, compression="zstd")
     yield sink.getvalue()

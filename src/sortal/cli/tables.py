@@ -101,8 +101,13 @@ def show_scores(values: Values) -> None:
         report = classification_report(values["per_class"][split], metrics)
         show(class_table(report))
         show(*(_fact(row.name, row.note) for row in (*report.classes, *report.totals) if row.note))
-        if len(values["classes"]) <= MOST_ROWS_OF_CONFUSION:
+        # Of several labels an image the report says it all: there is no matrix of classes.
+        if _one_label(metrics) and len(values["classes"]) <= MOST_ROWS_OF_CONFUSION:
             show(Text(), confusion_table(values["confusion"][split], values["classes"]))
+
+
+def _one_label(metrics: Values) -> bool:
+    return "accuracy" in metrics
 
 
 def show_datasets(datasets: Sequence[Values]) -> None:
@@ -218,7 +223,27 @@ def size(count: int) -> str:
 
 
 def scores_table(metrics: Mapping[str, Values]) -> Table:
-    """One row a split: images, accuracy with its 95% interval, and the other scores that a single number can tell."""
+    """One row a split: images, the first score with its 95% interval, and the others that a single number can tell."""
+    one = all(map(_one_label, metrics.values()))
+    return _class_scores(metrics) if one else _label_scores(metrics)
+
+
+def _label_scores(metrics: Mapping[str, Values]) -> Table:
+    """Of several labels an image."""
+    names = ("micro_f1", "macro_f1", "subset_accuracy", "log_loss", "calibration_error")
+    heads = ("micro\nF1", "macro\nF1", "exactly\nright", "log\nloss", "calibr.\nerror")
+    table = columns("scores on", "images", "mean av. precision\n(95% interval)", *heads)
+    for split, scores in metrics.items():
+        low, high = scores["intervals"].get("mean_average_precision") or (None, None)
+        interval = f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else ""
+        precision = _number(scores["mean_average_precision"], 3) + interval
+        table.add_row(
+            plain(title(split)), f"{scores['images']:,}", precision, *(_number(scores.get(name), 3) for name in names)
+        )
+    return table
+
+
+def _class_scores(metrics: Mapping[str, Values]) -> Table:
     with_top5 = any(scores.get("top5") is not None for scores in metrics.values())
     top5 = ["top 5"] if with_top5 else []
     table = columns("scores on", "images", "accuracy\n(95% interval)", *top5, "macro\nF1", "log\nloss", "calibr.\nerror")

@@ -14,17 +14,21 @@ ROW_GROUP = 1_000  # pictures; a reader holds one group at a time
 COLUMNS: list[tuple[str, pa.DataType]] = [("image", pa.binary()), ("label", pa.string()), ("split", pa.string())]
 SCHEMA = pa.schema(COLUMNS)
 
-Rows = tuple[Sequence[bytes], Sequence[str], Sequence[str | None]]
+Rows = tuple[Sequence[bytes], Sequence[str] | Sequence[Sequence[str]], Sequence[str | None]]
 
 
-def write(to: Path, groups: Iterable[Rows], *, about: Mapping[str, str] | None = None, level: int = 1) -> Path:
+def write(
+    to: Path, groups: Iterable[Rows], *, about: Mapping[str, str] | None = None, level: int = 1, several: bool = False
+) -> Path:
     """Write groups of (image files, labels, splits) as they come, whole or not at all; each becomes a row group.
 
-    `about` becomes the file's metadata; `level` is zstd's, 1 to 22. Raises `RunExists` where `to` exists.
+    `about` becomes the file's metadata; `level` is zstd's, 1 to 22; with `several`, labels are lists of any length. Raises
+    `RunExists` where `to` exists.
     """
     if to.exists():
         raise RunExists(f"{to} already exists", hint="choose another name, or remove it first")
-    schema = SCHEMA.with_metadata(dict(about or {}))
+    columns = [(name, pa.list_(kind) if several and name == "label" else kind) for name, kind in COLUMNS]
+    schema = pa.schema(columns).with_metadata(dict(about or {}))
     with (
         replacing(to) as part,
         part.open("wb") as file,
@@ -58,5 +62,5 @@ def holds(path: Path, groups: Iterable[Rows]) -> bool:
 
 def _table(schema: pa.Schema, rows: Rows) -> pa.Table:
     return pa.Table.from_arrays(
-        [pa.array(values, field.type) for values, field in zip(rows, SCHEMA, strict=True)], schema=schema
+        [pa.array(values, field.type) for values, field in zip(rows, schema, strict=True)], schema=schema
     )

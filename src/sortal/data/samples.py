@@ -62,10 +62,11 @@ class HeldFeatures:
 
 @dataclass(frozen=True)
 class Samples:
-    """N rows: class index and key (content hash) of each, the rows of each split, and the inputs."""
+    """N rows: labels and key (content hash) of each, the rows of each split, and the inputs."""
 
     classes: tuple[str, ...]
     labels_N: NDArray[np.int64]
+    """Class indices; of several labels an image 0 and 1 of shape (N, K)."""
     keys_N: NDArray[np.uint64]
     splits: Mapping[str, NDArray[np.int64]]
     pixels: Pixels

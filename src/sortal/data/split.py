@@ -1,7 +1,8 @@
 """Splits and folds: who trains, who judges. Copies and groups stay on one side, and what was once assigned stays.
 
 Both are one problem, solved by `assign`: units (all that must stay together) go one by one, in an order that depends on their
-content and the seed alone, to the side that lacks most of its share of their class.
+content and the seed alone, to the side that lacks most of its share of their class. Images of several labels or none are
+`stratify`'s, under the same laws, but for shares, which can only be met nearly there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from sortal.data.order import NEW, mixed
+from sortal.data.stratify import assign_several
 from sortal.errors import DataError
 from sortal.manifest import SPLITS, Manifest
 
-NEW = -1
-"""The side of a row that has none yet."""
 TRAIN = SPLITS.index("train")
 NONE = np.iinfo(np.int64).max
 
@@ -53,7 +54,7 @@ def assign_splits(
     before_N = _least_of_unit(units_N, _before(used, {name: SPLITS.index(name) for name in SPLITS}, previous))
     kept_N = np.where(joined_N == NEW, before_N, np.where(may_move_N, TRAIN, joined_N))
     kept_N = np.where(fixed_N == NEW, kept_N, fixed_N)
-    sides_N = assign(units_N, used.labels_N, used.keys_N, kept_N, shares_S, seed=seed, first=TRAIN)
+    sides_N = _assigned(used, units_N, kept_N, shares_S, seed=seed, first=TRAIN)
     return _with_used(manifest, "split", [SPLITS[side] for side in sides_N.tolist()])
 
 
@@ -89,7 +90,7 @@ def assign_folds(manifest: Manifest, folds: int, *, seed: int, previous: Mapping
     given_N = np.array([NEW if fold is None or fold >= folds else fold for fold in rows.column("fold")], dtype=np.int64)
     before_N = _before(rows, names, previous)
     kept_N = _least_of_unit(units_N, np.where(given_N == NEW, before_N, given_N))
-    sides_N = assign(units_N, rows.labels_N, rows.keys_N, kept_N, np.full(folds, 1 / folds), seed=seed)
+    sides_N = _assigned(rows, units_N, kept_N, np.full(folds, 1 / folds), seed=seed)
     values: list[int | None] = [None] * len(used)
     for row, side in zip(train.tolist(), sides_N.tolist(), strict=True):
         values[row] = side
@@ -98,8 +99,8 @@ def assign_folds(manifest: Manifest, folds: int, *, seed: int, previous: Mapping
 
 def can_be_held_out(manifest: Manifest) -> NDArray[np.bool_]:
     """Which rows, shape (N,), may be judged while the others train: all but those in a unit that is all there is of a class."""
-    units_N, labels_N = units(manifest), manifest.labels_N
-    pairs_2P = np.unique(np.stack([labels_N, units_N]), axis=1)
+    units_N, (rows_P, labels_P) = units(manifest), manifest.label_pairs_2P
+    pairs_2P = np.unique(np.stack([labels_P, units_N[rows_P]]), axis=1)
     only_P = np.bincount(pairs_2P[0], minlength=len(manifest.classes))[pairs_2P[0]] == 1
     return np.asarray(~np.isin(units_N, pairs_2P[1][only_P]))
 
@@ -131,6 +132,20 @@ def units(manifest: Manifest) -> NDArray[np.int64]:
         if np.array_equal(spread_N, units_N):
             return units_N
         units_N = spread_N
+
+
+def _assigned(
+    manifest: Manifest,
+    units_N: NDArray[np.int64],
+    kept_N: NDArray[np.int64],
+    shares_S: NDArray[np.float64],
+    *,
+    seed: int,
+    first: int | None = None,
+) -> NDArray[np.int64]:
+    if manifest.task == "multi_label":
+        return assign_several(units_N, manifest.labels_NK, manifest.keys_N, kept_N, shares_S, seed=seed, first=first)
+    return assign(units_N, manifest.labels_N, manifest.keys_N, kept_N, shares_S, seed=seed, first=first)
 
 
 def assign(
@@ -222,22 +237,10 @@ def _new_units(units_M: NDArray[np.int64], labels_M: NDArray[np.int64], keys_M: 
     voter, voted = np.divmod(pairs, int(labels_M.max()) + 1)
     ranked = np.lexsort((voted, -votes, voter))
     labels_U = voted[ranked][np.flatnonzero(np.diff(voter[ranked], prepend=-1))]
-    order = np.lexsort((key_U, _mixed(key_U, seed), -sizes_U, labels_U))
+    order = np.lexsort((key_U, mixed(key_U, seed), -sizes_U, labels_U))
     place_U = np.empty(count, np.int64)
     place_U[order] = np.arange(count)
     return _Units(labels_U[order], sizes_U[order], place_U[unit_M])
-
-
-def _mixed(keys_U: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
-    """Another order of the keys for each seed: SplitMix64 (Steele, Lea and Flood 2014) of key and seed."""
-
-    def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        values = values + np.uint64(0x9E3779B97F4A7C15)
-        values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return values ^ (values >> np.uint64(31))
-
-    return mix(keys_U ^ mix(np.array([seed], np.uint64)))
 
 
 def _codes(column: Any) -> NDArray[np.int64]:

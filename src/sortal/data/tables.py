@@ -23,7 +23,10 @@ OPTIONAL = ("split", "group")
 
 
 def read_csv(path: Path) -> Listing:
-    """`path,label[,split,group]`, UTF-8, with a header; paths are relative to the table's folder."""
+    """`path,label[,split,group]`, UTF-8, with a header; paths are relative to the table's folder.
+
+    Several labels stand with '|' between; in a table that has such rows, an empty label says that the image has none.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, strict=True)
@@ -48,7 +51,10 @@ def read_csv(path: Path) -> Listing:
 
 
 def read_parquet(path: Path) -> Listing:
-    """`image,label[,split,group]` with encoded images, `path,label[,split,group]`, or a manifest of ours."""
+    """`image,label[,split,group]` with encoded images, `path,label[,split,group]`, or a manifest of ours.
+
+    Several labels are a list, or text with '|' between as in a CSV; a list may be empty.
+    """
     try:
         file = pq.ParquetFile(path)
     except PermissionError as error:
@@ -65,7 +71,7 @@ def read_parquet(path: Path) -> Listing:
             _check_image_type(path, schema.field("image").type)
         wanted = [name for name in schema.names if name != "image"]
         class_names = _class_names(schema)
-        rows = _Rows(path, "row")
+        rows = _Rows(path, "row", lists=_is_list(schema.field("label").type))
         number = 0
         for batch in file.iter_batches(columns=wanted):
             for row in batch.to_pylist():
@@ -116,6 +122,8 @@ class _Rows:
     groups: list[str | None] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     empty_labels: list[int] = field(default_factory=list)
+    lists: bool = False
+    """Whether labels come as lists, of which one may be empty."""
     empty_paths: list[int] = field(default_factory=list)
     places: dict[str, int] = field(default_factory=dict)
 
@@ -153,7 +161,9 @@ class _Rows:
         """What was read; raises `DataError` with all problems."""
         root = self.path if source is not None else self.path.parent
         problems = _first(self.problems, "problem")
-        for places, what in ((self.empty_labels, "empty label"), (self.empty_paths, "empty path")):
+        # Among images of several labels one without any says that it shows none of them; elsewhere a label was forgotten.
+        forgotten = [] if self.lists or any(len(names) > 1 for names in self.labels) else self.empty_labels
+        for places, what in ((forgotten, "empty label"), (self.empty_paths, "empty path")):
             if places:
                 shown = ", ".join(f"{place:,}" for place in places[:SHOWN]) + (", ..." if len(places) > SHOWN else "")
                 problems.append(f"{what} in {len(places):,} {self.unit}{'s' if len(places) > 1 else ''}: {shown}")
@@ -194,6 +204,10 @@ def _check_image_type(path: Path, kind: pa.DataType) -> None:
     raise DataError(
         f"{path}: column 'image' is {kind}", hint="it must hold encoded images: binary, or a struct with binary 'bytes'"
     )
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _class_names(schema: pa.Schema) -> list[str] | None:

@@ -83,7 +83,9 @@ class Frozen(Protocol):
 
 
 class Assembled(Protocol):
-    """A trained network put together again, in float32, from images to probabilities: softmax(logits / temperature)."""
+    """A trained network put together again, in float32, from images to probabilities: the softmax of logits / temperature, or
+    their sigmoid where the recipe's task is 'multi_label'.
+    """
 
     def tensors(self) -> Arrays:
         """All weights by name, those of the frozen part too."""

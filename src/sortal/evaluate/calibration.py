@@ -107,3 +107,29 @@ def fit_temperature(logits_NK: Logits, labels_N: NDArray[np.integer[Any]]) -> fl
             return 1 / following
         sharpness = following
     return 1 / sharpness
+
+
+def sigmoid(logits_NK: Logits) -> NDArray[np.float64]:
+    """Probabilities of labels that do not depend on each other, shape (N, K); safe for logits of any size.
+
+    >>> sigmoid(np.array([[0.0, -1000.0]])).tolist()
+    [[0.5, 0.0]]
+    """
+    logits_NK = np.asarray(logits_NK, dtype=np.float64)
+    small_NK = np.exp(-np.abs(logits_NK))
+    return np.asarray(np.where(logits_NK >= 0, 1.0, small_NK) / (1 + small_NK))
+
+
+def as_label_logits(probs_NK: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Logits whose sigmoid gives these probabilities; float32 tells none beyond 17 from certainty, so they end there above."""
+    probs_NK = probs_NK.astype(np.float64)
+    return np.asarray(np.log(np.maximum(probs_NK, 1e-30)) - np.log(np.maximum(1 - probs_NK, 2.0**-25)))
+
+
+def fit_label_temperature(logits_NK: Logits, labels_NK: NDArray[np.integer[Any]]) -> float:
+    """One temperature for all labels, as `fit_temperature`: each label of each image is a question of two answers.
+
+    A sigmoid of a logit is a softmax of that logit beside 0, so that nothing new is to be fitted.
+    """
+    logits_P = np.asarray(logits_NK, dtype=np.float64).ravel()
+    return fit_temperature(np.stack([np.zeros_like(logits_P), logits_P], axis=1), np.asarray(labels_NK).ravel())

@@ -128,7 +128,7 @@ def per_class(
         }
         row |= {"precision_interval": None, "recall_interval": None, "f1_interval": None}
         if support == 0:
-            row["reason"] = _why_unscored(None if images_K is None else images_K[index])
+            row["reason"] = why_unscored(None if images_K is None else images_K[index])
         else:
             row["recall"], row["recall_interval"] = right / support, list(wilson(right, support))
             row["f1"] = 2 * right / (support + predicted)
@@ -204,17 +204,17 @@ def checked(probs_NK: Any, labels_N: Any) -> tuple[NDArray[np.float64], NDArray[
         )
     probs_NK, labels_N = probs_NK.astype(np.float64), labels_N.astype(np.int64)
     finite_N = np.isfinite(probs_NK).all(axis=1)
-    _refuse(~finite_N, "probabilities that are not finite", "look for a training that diverged")
+    refuse(~finite_N, "probabilities that are not finite", "look for a training that diverged")
     sums_N = probs_NK.sum(axis=1)
     wrong_N = (np.abs(sums_N - 1) > SUM_TOLERANCE) | (probs_NK.min(axis=1) < -SUM_TOLERANCE)
-    _refuse(
+    refuse(
         wrong_N,
         "numbers that are no probabilities (0 to 1, sum 1)",
         "apply a softmax to logits first",
         lambda row: f"sum {sums_N[row]:g}",
     )
     outside_N = (labels_N < 0) | (labels_N >= probs_NK.shape[1])
-    _refuse(
+    refuse(
         outside_N,
         f"labels outside 0..{probs_NK.shape[1] - 1}",
         "leave out images without a label",
@@ -223,7 +223,8 @@ def checked(probs_NK: Any, labels_N: Any) -> tuple[NDArray[np.float64], NDArray[
     return probs_NK, labels_N
 
 
-def _refuse(bad_N: NDArray[np.bool_], what: str, cure: str, value: Callable[[int], str] | None = None) -> None:
+def refuse(bad_N: NDArray[np.bool_], what: str, cure: str, value: Callable[[int], str] | None = None) -> None:
+    """Raise `DataError` that names the first of the bad rows; `value` says what stands in one."""
     rows = np.flatnonzero(bad_N)
     if len(rows):
         named = ", ".join(f"{row} ({value(int(row))})" if value else f"{row}" for row in rows[:5])
@@ -231,7 +232,8 @@ def _refuse(bad_N: NDArray[np.bool_], what: str, cure: str, value: Callable[[int
         raise DataError(f"{what} in row{'s' if len(rows) > 1 else ''} {named}{more}", hint=cure)
 
 
-def _why_unscored(images: int | None) -> str:
+def why_unscored(images: int | None) -> str:
+    """Why a class has no scores in a split without images of it, by its images in the whole data set."""
     return {None: "no images of it here", 0: "no images of it at all", 1: "its only image is used for training"}.get(
         images, "none of its images are here"
     )

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sortal.errors import DataError
-from sortal.evaluate import metrics as arithmetic
-from sortal.predictions import UNKNOWN, Predictions
+from sortal.evaluate.task import task
+from sortal.predictions import Predictions
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,17 +18,20 @@ class Scores:
 
     Attributes:
         classes: names in index order.
-        metrics: metrics objects (`evaluate.metrics.metrics`).
-        per_class: rows, one a class (`evaluate.metrics.per_class`).
-        confusion: K rows of K counts; a row is a true class, a column a predicted one.
-        reliability: calibration bins (`evaluate.metrics.reliability`).
+        metrics: metrics objects (`evaluate.metrics.metrics`, `evaluate.multilabel.metrics`).
+        per_class: rows, one a class (`evaluate.metrics.per_class`, `evaluate.multilabel.per_label`).
+        confusion: K rows of K counts; a row is a true class, a column a predicted one. Of several labels an image, K tables of
+            two by two: a row is whether the label is there (no, yes), a column whether it was said.
+        reliability: calibration bins (`evaluate.metrics.reliability`, `evaluate.multilabel.reliability`).
+        task: 'multi_class' or 'multi_label'.
     """
 
     classes: tuple[str, ...]
     metrics: Mapping[str, dict[str, Any]]
     per_class: Mapping[str, list[dict[str, Any]]]
-    confusion: Mapping[str, list[list[int]]]
+    confusion: Mapping[str, list[Any]]
     reliability: Mapping[str, list[dict[str, Any]]]
+    task: str = "multi_class"
 
     def to_json(self) -> dict[str, Any]:
         """The contract's keys."""
@@ -46,7 +49,8 @@ def score(predictions: Predictions, *, before: Predictions | None = None, images
     `before` are the same rows before calibration; `images` says how many images each class has in the whole data set,
     for the reason why a class has no score. Raises `DataError` where no image has a label.
     """
-    known_N = predictions.labels_N != UNKNOWN
+    judge = task(predictions.task)
+    known_N = judge.known(predictions.labels_N)
     if not known_N.any():
         raise DataError(
             f"none of {len(predictions):,} predictions has a known label", hint="score images whose classes are given"
@@ -55,14 +59,24 @@ def score(predictions: Predictions, *, before: Predictions | None = None, images
         raise DataError("the predictions before calibration are of other images", hint="give the same rows in the same order")
     images_K = None if images is None else [images.get(name, 0) for name in predictions.classes]
     splits_N = np.array(predictions.splits_N)
-    metrics, per_class = dict[str, dict[str, Any]](), dict[str, list[dict[str, Any]]]()
-    confusion, reliability = dict[str, list[list[int]]](), dict[str, list[dict[str, Any]]]()
+    found = {}
     for split in dict.fromkeys(splits_N[known_N].tolist()):
         rows_N: NDArray[np.bool_] = known_N & (splits_N == split)
-        probs_NK, labels_N = predictions.probs_NK[rows_N], predictions.labels_N[rows_N]
-        before_NK = None if before is None else before.probs_NK[rows_N]
-        metrics[split] = arithmetic.metrics(probs_NK, labels_N, before_NK=before_NK)
-        per_class[split] = arithmetic.per_class(probs_NK, labels_N, predictions.classes, images_K=images_K)
-        confusion[split] = arithmetic.confusion(probs_NK, labels_N).tolist()
-        reliability[split] = arithmetic.reliability(probs_NK, labels_N)
-    return Scores(predictions.classes, metrics, per_class, confusion, reliability)
+        part = predictions.where(rows_N)
+        found[split] = judge.judge(
+            part.probs_NK,
+            part.labels_N,
+            classes=part.classes,
+            said_NK=part.said_NK,
+            thresholds_K=part.thresholds_K,
+            before_NK=None if before is None else before.probs_NK[rows_N],
+            images_K=images_K,
+        )
+    return Scores(
+        predictions.classes,
+        metrics={split: each.metrics for split, each in found.items()},
+        per_class={split: each.per_class for split, each in found.items()},
+        confusion={split: each.confusion for split, each in found.items()},
+        reliability={split: each.reliability for split, each in found.items()},
+        task=judge.name,
+    )

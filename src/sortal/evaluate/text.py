@@ -22,7 +22,7 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class ClassificationReport:
     """A line a class, then the totals: 'accuracy' (in the F1 column, as is the custom), 'macro average', 'weighted
-    average'.
+    average'; of several labels an image 'exactly right', 'micro average', 'macro average'.
     """
 
     classes: tuple[Row, ...]
@@ -51,12 +51,19 @@ def classification_report(per_class: Sequence[Mapping[str, Any]], metrics: Mappi
         recall = mean([row.recall for row in scored], weights)
         return Row(name, precision, recall, f1, images, note)
 
+    macro = average("macro average", [1] * len(scored), metrics["macro_f1"], note) if scored else None
+    if "subset_accuracy" in metrics:
+        low, high = metrics["intervals"]["subset_accuracy"]
+        exactly = Row("exactly right", None, None, metrics["subset_accuracy"], images, f"95% interval {low:.3f} to {high:.3f}")
+        micro = Row("micro average", None, None, metrics["micro_f1"], images)
+        return ClassificationReport(rows, tuple(row for row in (exactly, micro, macro) if row is not None))
+    assert macro is not None  # a split that is scored has an image, and so a class
     low, high = metrics["accuracy_interval"]
     return ClassificationReport(
         classes=rows,
         totals=(
             Row("accuracy", None, None, metrics["accuracy"], images, f"95% interval {low:.3f} to {high:.3f}"),
-            average("macro average", [1] * len(scored), metrics["macro_f1"], note),
+            macro,
             average("weighted average", [row.support for row in scored], metrics["weighted_f1"]),
         ),
     )

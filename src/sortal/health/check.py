@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sortal.health.classes import few_images, imbalance
+from sortal.health.classes import few_images, imbalance, on_all, unlabelled
 from sortal.health.copies import Images, copies
 from sortal.health.files import unreadable
 from sortal.health.finding import Finding
@@ -14,14 +14,17 @@ GRAVITY = ("severe", "warning", "note")
 def findings(manifest: Manifest) -> list[Finding]:
     """All that is wrong, or may be, severe ones first; works on a manifest with or without splits, also an empty one."""
     used = manifest.used
-    labels = [tuple(each) for each in used.column("labels")]
+    # In one order, so that copies with the same labels agree.
+    labels = [tuple(sorted(each)) for each in used.column("labels")]
     counts = manifest.counts()
     split_counts = {name: manifest.split(name).counts() for name in SPLITS if name in manifest.split_counts()}
     found = [
-        *unreadable(manifest.sources, manifest.column("exclusion"), [each[0] for each in manifest.column("labels")]),
+        *unreadable(manifest.sources, manifest.column("exclusion"), manifest.column("labels")),
         *copies(_images(used, labels)),
         *few_images(counts, split_counts, _by_class(used.sources, labels)),
         *imbalance(split_counts.get("train", counts)),
+        *unlabelled([source for source, each in zip(used.sources, labels, strict=True) if not each], len(used)),
+        *on_all(counts, len(used)),
     ]
     return sorted(found, key=lambda finding: GRAVITY.index(finding.severity))
 
@@ -41,5 +44,6 @@ def _images(used: Manifest, labels: list[tuple[str, ...]]) -> Images:
 def _by_class(sources: list[str], labels: list[tuple[str, ...]]) -> Mapping[str, list[str]]:
     images: dict[str, list[str]] = {}
     for source, names in zip(sources, labels, strict=True):
-        images.setdefault(names[0], []).append(source)
+        for name in names:
+            images.setdefault(name, []).append(source)
     return images

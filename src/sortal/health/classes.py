@@ -76,5 +76,37 @@ def few_images(
     return findings
 
 
+def unlabelled(sources: Sequence[str], images: int) -> list[Finding]:
+    """A note about images without a label, among those of several: `sources` of them, `images` in all."""
+    if not sources:
+        return []
+    have = "images has" if len(sources) == 1 else "images have"
+    return [
+        Finding(
+            kind="label",
+            severity="note",
+            images=tuple(sources),
+            detail=f"{len(sources):,} of {images:,} {have} no label: {some(list(sources))}",
+            cure="nothing, if they show none of the labels: they teach what none looks like; else label them",
+        )
+    ]
+
+
+def on_all(counts: Mapping[str, int], images: int) -> list[Finding]:
+    """Labels that every image in use has: of several labels an image, one that is always there cannot be learnt."""
+    always = [name for name, count in counts.items() if count == images]
+    if not always or len(counts) < 2:
+        return []
+    return [
+        Finding(
+            kind="label",
+            severity="warning",
+            images=(),
+            detail=f"all {images:,} images have the label {some(always)}: nothing shows what its absence looks like",
+            cure="add images without it, or remove the label",
+        )
+    ]
+
+
 def _few(severity: Severity, images: Sequence[str], detail: str, cure: str) -> Finding:
     return Finding("few-images", severity, tuple(images), detail, cure)

@@ -9,17 +9,18 @@ LARGE_SHARE = 0.1  # beyond it a class is no longer what its owner believes it t
 
 
 def unreadable(
-    sources: Sequence[str], reasons: Sequence[str | None], labels: Sequence[str], *, large_share: float = LARGE_SHARE
+    sources: Sequence[str], reasons: Sequence[str | None], labels: Sequence[Sequence[str]], *, large_share: float = LARGE_SHARE
 ) -> list[Finding]:
     """One finding for all images that were set aside, or none.
 
-    The three columns have a value for each of N rows; `reasons` is None where an image is in use. Severe if a class lost
-    more than `large_share` of its images, else a warning.
+    The three columns have a value for each of N rows: `labels` a list, `reasons` None where an image is in use. Severe if a
+    class lost more than `large_share` of its images, else a warning.
     """
     lost = [row for row, reason in enumerate(reasons) if reason is not None]
     if not lost:
         return []
-    totals, gone = Counter(labels), Counter(labels[row] for row in lost)
+    totals = Counter(name for names in labels for name in names)
+    gone = Counter(name for row in lost for name in labels[row])
     hit = [name for name in sorted(gone) if gone[name] > large_share * totals[name]]
     detail = f"{counted(len(lost), 'image')} of {len(sources):,} cannot be used and will be left out: "
     detail += some([f"{sources[row]} ({reasons[row]})" for row in lost])

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 from sortal.recipe.augment import Augment
 from sortal.recipe.group import Group, NotNegative, Positive, Share
 
-Monitor = Literal["accuracy", "log_loss", "macro_f1"]
+Monitor = Literal["accuracy", "log_loss", "macro_f1", "mean_average_precision"]
 MOMENTUM = 0.9
 
 
@@ -122,19 +122,23 @@ class Loss(Group):
     """What is minimised."""
 
     name: Literal["cross_entropy", "focal"] = "cross_entropy"
-    """'focal' is the cross-entropy with the term of each class times (1 - p)^gamma, so that what the network is sure of hardly
-    counts (Lin et al. 2017, here with softmax); of mixed images and smoothed labels each class's term counts by its share."""
+    """'cross_entropy': of several labels an image, the mean of the binary cross-entropies of the labels. 'focal': the
+    cross-entropy with the term of each class times (1 - p)^gamma, so that what the network is sure of hardly counts (Lin et al.
+    2017, here with softmax, and with their sigmoid for several labels); of mixed images and smoothed labels each class's term
+    counts by its share."""
     gamma: float = Field(default=2.0, ge=0, le=20)
     """For focal: how much less the sure ones count; 0 is the cross-entropy."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the target that is taken from the true class and spread evenly over classes (Szegedy et al. 2016)."""
+    """Share of the target that is taken from the true class and spread evenly over classes (Szegedy et al. 2016); of several
+    labels an image, over the two answers to each label."""
     smooth_over: Literal["all", "others"] = "all"
     """Which classes the share is spread over. 'all': the true one among them, as torch and Keras do it; 'others': all but the
     true one, which ends with less: a share of s over K - 1 others is one of s K / (K - 1) over all K."""
     class_weights: Literal["none", "inverse", "effective"] = "none"
     """How much more the images of rare classes count. 'inverse': by one over the number of training images of the class;
     'effective': by one over their effective number, (1 - 0.999^n) / (1 - 0.999) (Cui et al. 2019). The mean over training
-    images is 1."""
+    images is 1. Of several labels an image, what weighs more is that a label is there: by the (effective) number of images
+    without it over that of images with it. Probabilities of rare labels then come out too high; thresholds make up for it."""
 
     @model_validator(mode="after")
     def _words_that_count(self) -> "Loss":
@@ -179,7 +183,8 @@ class Stop(Group):
     """When to stop before the last epoch."""
 
     monitor: Monitor = "log_loss"
-    """The score that must get better; `best.monitor` may be another."""
+    """The score that must get better; `best.monitor` may be another. 'accuracy' and 'macro_f1' are of one label an image,
+    'mean_average_precision' is of several, 'log_loss' of either."""
     patience: int = Field(default=0, ge=0)
     """Epochs without a better value on the validation split; 0 never stops early."""
 
@@ -187,8 +192,8 @@ class Stop(Group):
 class Best(Group):
     """Which epoch is shipped."""
 
-    monitor: Literal["accuracy", "log_loss", "macro_f1", "last"] = "last"
-    """The epoch that is best on the validation split, or 'last', which needs no validation split."""
+    monitor: Literal["accuracy", "log_loss", "macro_f1", "mean_average_precision", "last"] = "last"
+    """The epoch that is best on the validation split, or 'last', which needs no validation split; see `stop.monitor`."""
 
 
 class Split(Group):
@@ -265,6 +270,10 @@ class Recipe(Group):
     )
 
     engine: Literal["torch"] = "torch"
+    task: Literal["auto", "multi_class", "multi_label"] = "auto"
+    """'multi_class': each image has one label, probabilities are a softmax over all. 'multi_label': any number of labels an
+    image, also none; each label has a probability (sigmoid) and a threshold of its own. 'auto' is what the images have, and is
+    written into the run before the first step."""
     model: str = "tf_efficientnet_lite0"
     """A name from `sortal models`."""
     weights: str = "default"
@@ -356,7 +365,12 @@ class Recipe(Group):
                 f"loss.class_weights = {self.loss.class_weights!r} and sampler.name = {self.sampler.name!r} both make rare "
                 "classes count more, together twice as intended: set class_weights = 'none' or sampler.name = 'shuffle'"
             )
-        problems += self._overruled() + self._frozen_problems()
+        if self.task == "multi_label" and self.sampler.name != "shuffle":
+            problems.append(
+                f"sampler.name: {self.sampler.name!r} shows images by their class, and with several labels an image has none: "
+                "set 'shuffle'; rare labels get thresholds of their own"
+            )
+        problems += self._overruled() + self._frozen_problems() + self._unmeasured()
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -412,6 +426,22 @@ class Recipe(Group):
         """Whether the outputs of what stays frozen may be stored, as far as the recipe says."""
         mixes = bool(self.augment.mixup or self.augment.cutmix)
         return self.keeps_frozen and self.frozen != "pixels" and not mixes
+
+    def _unmeasured(self) -> list[str]:
+        """Monitors that the task has no such score for."""
+        measured = {"multi_class": ("accuracy", "macro_f1", "log_loss"), "multi_label": ("mean_average_precision", "log_loss")}
+        if self.task not in measured:
+            return []
+        monitors = {"best.monitor": self.best.monitor}
+        if self.stop.patience:
+            monitors["stop.monitor"] = self.stop.monitor
+        if self.schedule.name == "plateau":
+            monitors["schedule.monitor"] = self.schedule.monitor
+        return [
+            f"{key}: task {self.task!r} has no score {monitor!r}: set {key} = {measured[self.task][0]!r} or 'log_loss'"
+            for key, monitor in monitors.items()
+            if monitor not in (*measured[self.task], "last")
+        ]
 
     @property
     def weights_file(self) -> Path | None:

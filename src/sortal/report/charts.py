@@ -117,12 +117,12 @@ def colour(number: int) -> str:
     return f"s{number % COLOURS + 1}" + ("", " dashed", " dotted")[min(2, number // COLOURS)]
 
 
-def reliability_chart(title: str, bins: Sequence[Mapping[str, Any]]) -> Markup:
+def reliability_chart(title: str, bins: Sequence[Mapping[str, Any]], *, across: str = "how sure it was") -> Markup:
     """Accuracy against confidence, a dot and a 95% whisker for each bin; calibrated probabilities lie on the
     diagonal.
     """
     scale = Axis(0.0, 1.0, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0], percent=True)
-    parts = [_frame(scale, scale, "how sure it was")]
+    parts = [_frame(scale, scale, across)]
     parts.append(
         f'<line class="ideal" x1="{_x(scale, 0):.1f}" y1="{_y(scale, 0):.1f}" x2="{_x(scale, 1):.1f}" y2="{_y(scale, 1):.1f}"/>'
     )

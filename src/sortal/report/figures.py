@@ -15,6 +15,7 @@ from sortal.errors import MissingExtra
 from sortal.files import replacing
 from sortal.report import words
 from sortal.report.model import Report
+from sortal.report.telling import TELLINGS
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
 COLUMN = 3.5
@@ -31,7 +32,7 @@ DATELESS = {"svg": {"Date": None}, "png": {"Software": None}}
 
 def write_figures(report: Report, folder: Path) -> list[Path]:
     """Write the figures of the headline's split (the curves are of the training) and return their paths, PNG before
-    SVG.
+    SVG. Several labels an image have no confusion matrix.
 
     A figure that would be empty, the curves of a report without a history, is not written. Raises `MissingExtra`
     without matplotlib. Takes about half a second a figure.
@@ -40,7 +41,10 @@ def write_figures(report: Report, folder: Path) -> list[Path]:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtra("matplotlib (needed for figures)", "report") from error
-    drawings: dict[str, Callable[[Report, Any], None]] = {"confusion": _confusion, "reliability": _reliability, "f1": _f1}
+    known: dict[str, Callable[[Report, Any], None]] = {"confusion": _confusion, "reliability": _reliability, "f1": _f1}
+    drawings = {name: known[name] for name in TELLINGS[report.task].figures}
+    if all(row["f1"] is None for row in report.per_class[report.headline.split]):
+        del drawings["f1"]
     if report.curves:
         drawings["curves"] = _curves
     written = []
@@ -139,8 +143,8 @@ def _reliability(report: Report, figure: Any) -> None:
     told = f"calibration error {metrics['calibration_error']:.3f}\n{metrics['images']:,} {words.split_name(split)} images"
     axes.text(0.97, 0.04, told, transform=axes.transAxes, ha="right", fontsize=8, parse_math=False)
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal")
-    axes.set_xlabel("confidence", fontsize=9)
-    axes.set_ylabel("accuracy", fontsize=9)
+    axes.set_xlabel(TELLINGS[report.task].reliability.across, fontsize=9)
+    axes.set_ylabel(TELLINGS[report.task].reliability.up, fontsize=9)
     _plain_axes(axes)
 
 

@@ -19,6 +19,7 @@ from sortal.manifest import Manifest
 from sortal.predictions import Predictions
 from sortal.recipe import Recipe
 from sortal.report import words
+from sortal.report.telling import TELLINGS
 
 FORMAT = 1
 MOST_MISTAKES = 100
@@ -32,10 +33,10 @@ class Headline:
     """The result in two sentences, and the numbers in them.
 
     Attributes:
-        answer: the accuracy with its interval.
+        answer: the accuracy with its interval; of several labels an image, the share of images with exactly their labels.
         basis: on what data it was taken and what was chosen on that data.
         split: which data that is.
-        baseline: the share of the commonest class there, which is the accuracy of always naming it.
+        baseline: the share of the commonest class there, or set of labels, which is the accuracy of always naming it.
         baseline_class: its name.
     """
 
@@ -61,7 +62,7 @@ class Report:
         classes: names in index order.
         metrics: split to metrics object.
         per_class: split to rows, one a class.
-        confusion: split to K rows of K counts; rows are true classes.
+        confusion: as in `evaluate.scores.Scores`.
         reliability: split to calibration bins.
         curves: one row an epoch: epoch, loss, rate, scores.
         epoch: the epoch that is shipped, counted from 1; None where not known.
@@ -70,11 +71,13 @@ class Report:
         data: images, classes (name to count), splits (name to count), excluded and notes (rows, the first
         `MOST_LISTED`), excluded_total and notes_total.
         mistakes: rows of source, split, label, predicted, probability; most confident first, the first `MOST_MISTAKES`,
-            of the headline's split before those of others.
+            of the headline's split before those of others. Of several labels an image also missed and wrong (lists), and
+            surest, the label whose decision the probability is of.
         mistakes_total: how many there are.
         seconds, work: what it cost, as in the contract.
         files: what is where, role to path.
         versions: software it was made with, name to version.
+        task: 'multi_class' or 'multi_label'.
     """
 
     headline: Headline
@@ -84,7 +87,7 @@ class Report:
     classes: tuple[str, ...]
     metrics: Mapping[str, Mapping[str, Any]]
     per_class: Mapping[str, Sequence[Mapping[str, Any]]]
-    confusion: Mapping[str, Sequence[Sequence[int]]]
+    confusion: Mapping[str, Sequence[Any]]
     reliability: Mapping[str, Sequence[Mapping[str, Any]]]
     curves: tuple[Mapping[str, Any], ...]
     epoch: int | None
@@ -97,6 +100,7 @@ class Report:
     work: Mapping[str, float]
     files: Mapping[str, str]
     versions: Mapping[str, str]
+    task: str = "multi_class"
 
     def to_json(self) -> dict[str, Any]:
         """Plain data that any JSON parser takes: what is not a finite number is null."""
@@ -169,7 +173,7 @@ def build(
     split = words.headline_split(list(scores.metrics))
     mistakes = _mistakes(predictions, first=split)
     return Report(
-        headline=_headline(split, scores, chosen.get(split, ()), recipe.split.folds if recipe else None),
+        headline=_headline(split, scores, predictions, chosen.get(split, ()), recipe.split.folds if recipe else None),
         name=name,
         created=created,
         command=command,
@@ -189,43 +193,36 @@ def build(
         work=dict(work or {}),
         files=dict(files or {}),
         versions=dict(versions or {}),
+        task=scores.task,
     )
 
 
-def _headline(split: str, scores: Scores, chosen: Sequence[str], folds: int | None) -> Headline:
-    metrics = scores.metrics[split]
-    commonest = max(scores.per_class[split], key=lambda row: int(row["support"]))
-    low, high = metrics["accuracy_interval"]
+def _headline(split: str, scores: Scores, predictions: Predictions, chosen: Sequence[str], folds: int | None) -> Headline:
+    telling, metrics = TELLINGS[scores.task], scores.metrics[split]
+    commonest, share = telling.baseline(predictions.split(split))
     return Headline(
-        answer=words.answer(split, metrics),
+        answer=words.answer(split, metrics, score=telling.headline, was_right=telling.was_right),
         basis=words.basis(split, metrics["images"], chosen=chosen, folds=folds),
         split=split,
-        accuracy=metrics["accuracy"],
-        accuracy_interval=(low, high),
+        accuracy=metrics[telling.headline],
+        accuracy_interval=words.interval(metrics, telling.headline),
         images=metrics["images"],
-        baseline=commonest["support"] / metrics["images"],
-        baseline_class=commonest["class"],
+        baseline=share,
+        baseline_class=commonest,
     )
 
 
 def _mistakes(predictions: Predictions, *, first: str) -> list[dict[str, Any]]:
     """All mistakes outside the training split (unless that is all there is), most confident first."""
     splits_N = np.array(predictions.splits_N)
-    guesses_N = predictions.probs_NK.argmax(axis=1)
-    wrong_N = (predictions.labels_N >= 0) & (guesses_N != predictions.labels_N)
+    found = TELLINGS[predictions.task].mistakes(predictions)
+    wrong_N = found.wrong_N
     if first != "train":
-        wrong_N &= splits_N != "train"
+        wrong_N = wrong_N & (splits_N != "train")
     rows = np.flatnonzero(wrong_N)
-    confidence = predictions.probs_NK[rows, guesses_N[rows]]
-    order = np.lexsort((rows, -confidence, splits_N[rows] != first))
+    order = np.lexsort((rows, -found.sureness_N[rows], splits_N[rows] != first))
     return [
-        {
-            "source": predictions.sources[row],
-            "split": predictions.splits_N[row],
-            "label": predictions.classes[predictions.labels_N[row]],
-            "predicted": predictions.classes[guesses_N[row]],
-            "probability": float(predictions.probs_NK[row, guesses_N[row]]),
-        }
+        {"source": predictions.sources[row], "split": predictions.splits_N[row], **found.told(row)}
         for row in rows[order].tolist()
     ]
 

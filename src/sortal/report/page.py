@@ -2,7 +2,7 @@
 
 import base64
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import nlargest
 from importlib.resources import files
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sortal.errors import DataError, MissingExtra
 from sortal.report import words
 from sortal.report.model import Report
+from sortal.report.telling import TELLINGS
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -27,16 +28,6 @@ MOST_BYTES = 8 << 20
 
 # Share of a true class's images in a cell at which its colour deepens. Mistakes are few, so the steps start low.
 HEAT = (0.0, 0.05, 0.1, 0.2, 0.4, 0.7)
-
-METRICS = (
-    ("accuracy", "Accuracy", "share sorted correctly"),
-    ("top5", "Top-5 accuracy", "true class among the five likeliest"),
-    ("macro_f1", "Macro F1", "mean over classes, all alike"),
-    ("weighted_f1", "Weighted F1", "mean over classes, by size"),
-    ("log_loss", "Log loss", "lower is better"),
-    ("calibration_error", "Calibration error", "how far confidence is from accuracy"),
-    ("calibration_error_before", "Calibration error before", "without the fitted temperature"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +70,14 @@ def render(report: Report, *, thumbnails: Mapping[str, bytes] | None = None, inp
         for mistake in report.mistakes[:MOST_CARDS]
     ]
     shown = [picture for caption, data in inputs[:MOST_INPUTS] if (picture := room.picture(data, caption))]
+    telling = TELLINGS[report.task]
+    confusion: dict[str, Callable[[Report], Mapping[str, Any]]] = {
+        "confusion_classes.html": lambda report: {
+            "matrix": matrix(report.confusion[report.headline.split], report.classes),
+            "pairs": _pairs(report),
+        },
+        "confusion_labels.html": lambda report: {"label_counts": _label_counts(report)},
+    }
     return (
         environment()
         .get_template("page.html")
@@ -87,11 +86,11 @@ def render(report: Report, *, thumbnails: Mapping[str, bytes] | None = None, inp
             css=css(),
             charts=_charts(report) if report.curves else [],
             calibration=_calibration(report),
-            matrix=matrix(report.confusion[report.headline.split], report.classes),
-            pairs=_pairs(report),
+            telling=telling,
+            **confusion[telling.confusion](report),
             cards=cards,
             inputs=shown,
-            metrics=[row for row in METRICS if any(scores[row[0]] is not None for scores in report.metrics.values())],
+            metrics=[row for row in telling.metrics if any(scores[row[0]] is not None for scores in report.metrics.values())],
             settings=list(flat(report.recipe)),
         )
     )
@@ -175,7 +174,8 @@ def _charts(report: Report) -> list[tuple[str, list[str], Any]]:
 def _calibration(report: Report) -> Any:
     from sortal.report.charts import reliability_chart
 
-    return reliability_chart("Accuracy by confidence", report.reliability[report.headline.split])
+    said = TELLINGS[report.task].reliability
+    return reliability_chart(said.title, report.reliability[report.headline.split], across=said.across_short)
 
 
 def matrix(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> list[tuple[str, int, list[Cell | None]]]:
@@ -208,6 +208,15 @@ def _pairs(report: Report) -> list[dict[str, Any]]:
     return [
         {"label": report.classes[true], "predicted": report.classes[guess], "count": count, "share": share}
         for count, share, true, guess in nlargest(MOST_PAIRS, found)
+    ]
+
+
+def _label_counts(report: Report) -> list[dict[str, Any]]:
+    """For each label: how many images have it and were found or missed, and how many have it not and were given it or not."""
+    counts_K22 = report.confusion[report.headline.split]
+    return [
+        {"label": name, "found": found, "missed": missed, "wrong": wrong, "rest": rest}
+        for name, ((rest, wrong), (missed, found)) in zip(report.classes, counts_K22, strict=True)
     ]
 
 

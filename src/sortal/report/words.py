@@ -14,6 +14,7 @@ CHOICES = {
     "rate": "when the learning rate falls",
     "recipe": "the recipe",
     "temperature": "the temperature of the probabilities",
+    "thresholds": "the thresholds of the labels",
 }
 """What can have been chosen on a split. All but the temperature, which leaves the order of the classes alone, flatter
 accuracy.
@@ -52,14 +53,18 @@ def headline_split(splits: Sequence[str]) -> str:
     return next((split for split in HEADLINE_ORDER if split in splits), splits[0])
 
 
-def answer(split: str, metrics: Mapping[str, Any]) -> str:
-    """The first sentence: the accuracy and its interval."""
+def answer(split: str, metrics: Mapping[str, Any], *, score: str = "accuracy", was_right: str = "are sorted correctly") -> str:
+    """The first sentence: a score that is a share of the images, and its interval."""
     images = metrics["images"]
-    low, high = (percent(limit, images) for limit in metrics["accuracy_interval"])
+    low, high = (percent(limit, images) for limit in interval(metrics, score))
     which = "its own training images" if split == "train" else "images it was not trained on"
-    return (
-        f"{percent(metrics['accuracy'], images)} of {which} are sorted correctly; the 95% interval runs from {low} to {high}."
-    )
+    return f"{percent(metrics[score], images)} of {which} {was_right}; the 95% interval runs from {low} to {high}."
+
+
+def interval(metrics: Mapping[str, Any], score: str) -> tuple[float, float]:
+    """The 95% interval of a score, wherever a metrics object has it."""
+    low, high = metrics.get(f"{score}_interval") or metrics["intervals"][score]
+    return low, high
 
 
 def basis(split: str, images: int, *, chosen: Sequence[str], folds: int | None = None) -> str:

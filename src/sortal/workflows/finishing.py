@@ -3,6 +3,7 @@
 import json
 import platform
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -18,8 +19,8 @@ from sortal.data.samples import Samples
 from sortal.engines.onnx import OnnxGraph
 from sortal.engines.protocol import Assembled, Engine
 from sortal.errors import ParityError
-from sortal.evaluate.calibration import as_logits, fit_temperature, softmax, with_temperature, without_temperature
 from sortal.evaluate.scores import score
+from sortal.evaluate.task import MULTI_CLASS, Task, task
 from sortal.events import Decision, Observer
 from sortal.manifest import Manifest
 from sortal.predictions import Predictions, concatenate
@@ -33,6 +34,12 @@ from sortal.workflows.reporting import write_page
 PARITY_TOLERANCE = 1e-3
 """Largest difference between a probability of the graph and of the framework, both in float32."""
 PARITY_PIXELS = 32 * 224 * 224
+MOST_THRESHOLDS = 12
+"""Thresholds that a decision names; the bundle has them all."""
+
+Numbers = NDArray[np.floating[Any]]
+Said = NDArray[np.bool_] | None
+"""Which labels are said; None where it is the likeliest class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,20 @@ class Learned:
     decoded: int
     features_computed: int
 
+    @property
+    def task(self) -> Task:
+        return task(self.recipe.task)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What makes probabilities and decisions of logits, and the data that it was fitted on."""
+
+    temperature: float
+    thresholds_K: tuple[float, ...]
+    """Empty where the likeliest class is said."""
+    fitted_on: str
+
 
 def finish(
     run: Run, learned: Learned, *, command: str, started: float, seconds: dict[str, float], observe: Observer
@@ -64,20 +85,24 @@ def finish(
     began = time.monotonic()
     recipe, preprocess, samples = learned.recipe, learned.preprocess, learned.samples
     assembled = learned.engine.assemble(recipe, preprocess, len(samples.classes), learned.fitted.weights)
-    temperature, calibrated_on = _temperature(learned, assembled)
-    decisions = [*learned.decisions, Decision("temperature", f"{temperature:.3f}", f"fitted on {calibrated_on}")]
-    observe(decisions[-1])
-    graph = assembled.onnx(temperature=temperature, metadata=_metadata(learned, temperature))
+    fitted_with = _calibration(learned, assembled)
+    temperature = fitted_with.temperature
+    told = _told(fitted_with, samples.classes)
+    for decision in told:
+        observe(decision)
+    decisions = [*learned.decisions, *told]
+    graph = assembled.onnx(temperature=temperature, metadata=_metadata(learned, fitted_with))
     runner = OnnxGraph(graph, threads=recipe.threads)
-    parity = _parity(assembled, runner, temperature, learned)
-    predictions, before = _predictions(learned, runner, temperature)
+    parity = _parity(assembled, runner, fitted_with, learned)
+    predictions, before = _predictions(learned, runner, fitted_with)
     scores = score(predictions, before=before, images=learned.manifest.counts())
-    provenance = _provenance(learned, calibrated_on)
+    provenance = _provenance(learned, fitted_with.fitted_on)
     about = {
-        "task": "multi-class",
+        "task": learned.task.title,
         "classes": list(samples.classes),
         "preprocess": preprocess.to_dict(),
         "temperature": temperature,
+        **({"thresholds": list(fitted_with.thresholds_K)} if fitted_with.thresholds_K else {}),
         "recipe": recipe.model_dump(mode="json"),
         "metrics": dict(scores.metrics),
         "parity": parity,
@@ -136,7 +161,7 @@ def finish(
 def _chosen(learned: Learned) -> dict[str, list[str]]:
     """What was chosen on which split."""
     recipe = learned.recipe
-    on_val = [] if learned.held_out_NK is not None else ["temperature"]
+    on_val = [] if learned.held_out_NK is not None else ["temperature", *learned.task.chosen]
     if recipe.best.monitor != "last":
         on_val.append("epoch")
     if recipe.stop.patience:
@@ -152,19 +177,38 @@ def excluded(manifest: Manifest) -> list[dict[str, str]]:
     return [{"source": source, "reason": reason} for source, reason in zip(rows.sources, rows.column("exclusion"), strict=True)]
 
 
-def _temperature(learned: Learned, assembled: Assembled) -> tuple[float, str]:
-    """The temperature that the bundle gets, and the data that it was fitted on."""
-    samples = learned.samples
+def _calibration(learned: Learned, assembled: Assembled) -> Calibration:
+    """The temperature and thresholds that the bundle gets, and the data that they were fitted on."""
+    samples, judge = learned.samples, learned.task
+    logits_MK: Numbers
     if learned.held_out_NK is not None:
         rows = np.flatnonzero(learned.folds_N >= 0)
-        return fit_temperature(
-            learned.held_out_NK[rows], samples.labels_N[rows]
-        ), "out-of-fold predictions of the training images"
-    if "val" in samples.splits:
+        logits_MK, fitted_on = learned.held_out_NK[rows], "out-of-fold predictions of the training images"
+    elif "val" in samples.splits:
         rows = samples.splits["val"]
         runner = OnnxGraph(assembled.onnx(temperature=1.0, metadata={}), threads=learned.recipe.threads)
-        return fit_temperature(as_logits(_run(learned, runner, rows)), samples.labels_N[rows]), "the validation split"
-    return 1.0, "nothing: there is no validation split, so probabilities are not calibrated"
+        logits_MK, fitted_on = judge.logits(_run(learned, runner, rows)), "the validation split"
+    else:
+        none = np.zeros((0, len(samples.classes)))
+        unfitted = judge.fit_thresholds(none, judge.unknown(*none.shape))
+        return Calibration(1.0, unfitted, "nothing: there is no validation split, so probabilities are not calibrated")
+    return Calibration(*_fitted(judge, logits_MK, samples.labels_N[rows]), fitted_on)
+
+
+def _fitted(judge: Task, logits_MK: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> tuple[float, tuple[float, ...]]:
+    """Temperature and thresholds of logits with their labels."""
+    temperature = judge.fit_temperature(logits_MK, labels)
+    return temperature, judge.fit_thresholds(judge.probabilities(logits_MK, temperature), labels)
+
+
+def _told(fitted: Calibration, classes: Sequence[str]) -> list[Decision]:
+    told = [Decision("temperature", f"{fitted.temperature:.3f}", f"fitted on {fitted.fitted_on}")]
+    if fitted.thresholds_K:
+        pairs = list(zip(classes, fitted.thresholds_K, strict=True))
+        named = ", ".join(f"{name} {threshold:.2f}" for name, threshold in pairs[:MOST_THRESHOLDS])
+        more = f" and {len(pairs) - MOST_THRESHOLDS:,} more" if len(pairs) > MOST_THRESHOLDS else ""
+        told.append(Decision("thresholds", named + more, f"each label's best F1 on {fitted.fitted_on}"))
+    return told
 
 
 def _run(learned: Learned, runner: OnnxGraph, rows_M: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -172,39 +216,53 @@ def _run(learned: Learned, runner: OnnxGraph, rows_M: NDArray[np.int64]) -> NDAr
     return runner.of_rows(learned.samples.pixels, rows_M, learned.preprocess)
 
 
-def _predictions(learned: Learned, runner: OnnxGraph, temperature: float) -> tuple[Predictions, Predictions]:
+def _predictions(learned: Learned, runner: OnnxGraph, fitted: Calibration) -> tuple[Predictions, Predictions]:
     """What the bundle's own graph says of validation and test images, after the out-of-fold predictions if there are any;
     then the same before calibration.
     """
-    samples = learned.samples
+    samples, judge, thresholds_K = learned.samples, learned.task, fitted.thresholds_K
     parts, before = [], []
+
+    def add(rows_M: NDArray[np.int64], probs_MK: Numbers, before_MK: Numbers, said_MK: Said, split: str) -> None:
+        parts.append(_as_predictions(learned, rows_M, probs_MK, said_MK, thresholds_K, split))
+        before.append(_as_predictions(learned, rows_M, before_MK, said_MK, thresholds_K, split))
+
     if learned.held_out_NK is not None:
         rows = np.flatnonzero(learned.folds_N >= 0)
-        parts.append(_as_predictions(learned, rows, _out_of_fold_probabilities(learned, rows), "cross_validation"))
-        before.append(_as_predictions(learned, rows, softmax(learned.held_out_NK[rows]), "cross_validation"))
+        probs_MK, said_MK = _out_of_fold(learned, rows)
+        add(rows, probs_MK, judge.probabilities(learned.held_out_NK[rows]), said_MK, "cross_validation")
     for name in ("val", "test"):
         if name in samples.splits:
             rows = samples.splits[name]
             probs_MK = _run(learned, runner, rows)
-            parts.append(_as_predictions(learned, rows, probs_MK, name))
-            before.append(_as_predictions(learned, rows, without_temperature(probs_MK, temperature), name))
+            before_MK = judge.without_temperature(probs_MK, fitted.temperature)
+            add(rows, probs_MK, before_MK, judge.said(probs_MK, thresholds_K), name)
     return concatenate(parts), concatenate(before)
 
 
-def _out_of_fold_probabilities(learned: Learned, rows_M: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Out-of-fold probabilities, each fold calibrated by a temperature that was fitted on the other folds."""
+def _out_of_fold(learned: Learned, rows_M: NDArray[np.int64]) -> tuple[NDArray[np.float32], Said]:
+    """Out-of-fold probabilities and decisions, each fold by a temperature and thresholds fitted on the other folds."""
     assert learned.held_out_NK is not None
+    judge = learned.task
     logits_MK, folds_M = learned.held_out_NK[rows_M], learned.folds_N[rows_M]
     labels_M = learned.samples.labels_N[rows_M]
     probs_MK = np.empty_like(logits_MK)
+    thresholds_MK = np.zeros(logits_MK.shape)
     for fold in np.unique(folds_M):
         held = folds_M == fold
-        probs_MK[held] = with_temperature(logits_MK[held], fit_temperature(logits_MK[~held], labels_M[~held]))
-    return probs_MK
+        temperature, thresholds_K = _fitted(judge, logits_MK[~held], labels_M[~held])
+        probs_MK[held] = judge.probabilities(logits_MK[held], temperature)
+        thresholds_MK[held] = thresholds_K or np.nan  # there are none where the likeliest class is said
+    return probs_MK, judge.said(probs_MK, thresholds_MK)
 
 
 def _as_predictions(
-    learned: Learned, rows_M: NDArray[np.int64], probs_MK: NDArray[np.floating[Any]], split: str
+    learned: Learned,
+    rows_M: NDArray[np.int64],
+    probs_MK: Numbers,
+    said_MK: Said,
+    thresholds_K: tuple[float, ...],
+    split: str,
 ) -> Predictions:
     sources = learned.manifest.used.sources
     return Predictions(
@@ -213,28 +271,34 @@ def _as_predictions(
         probs_NK=probs_MK.astype(np.float32),
         labels_N=learned.samples.labels_N[rows_M],
         splits_N=(split,) * len(rows_M),
+        said_NK=said_MK,
+        thresholds_K=thresholds_K,
     )
 
 
-def _parity(assembled: Assembled, runner: OnnxGraph, temperature: float, learned: Learned) -> dict[str, Any]:
+def _parity(assembled: Assembled, runner: OnnxGraph, fitted: Calibration, learned: Learned) -> dict[str, Any]:
     """Compare graph and framework on the same images; raises `ParityError` beyond the tolerance."""
     samples, preprocess = learned.samples, learned.preprocess
     rows = samples.splits.get("val", samples.splits["train"])
     count = max(8, min(256, PARITY_PIXELS // preprocess.size**2))
     rows = rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(np.int64)]
     images = network_pixels(samples.pixels.read(rows), preprocess)
-    return compare(runner(images), assembled.probabilities(images, temperature=temperature))
+    reference_NK = assembled.probabilities(images, temperature=fitted.temperature)
+    return compare(runner(images), reference_NK, learned.task, fitted.thresholds_K)
 
 
-def compare(probs_NK: NDArray[np.float32], reference_NK: NDArray[np.float32]) -> dict[str, Any]:
+def compare(
+    probs_NK: NDArray[np.float32],
+    reference_NK: NDArray[np.float32],
+    judge: Task = MULTI_CLASS,
+    thresholds_K: Sequence[float] = (),
+) -> dict[str, Any]:
     """Largest difference and flipped labels between two ways to compute the same; raises `ParityError` beyond the tolerance.
 
-    A label counts as flipped only where the reference's first two classes are further apart than the tolerance.
+    An image counts as flipped where another label is said, unless the reference is within the tolerance of saying so too.
     """
     difference = float(np.abs(probs_NK - reference_NK).max())
-    first_two = np.sort(reference_NK, axis=1)[:, -2:]
-    clear = first_two[:, 1] - first_two[:, 0] > PARITY_TOLERANCE
-    flips = int((clear & (probs_NK.argmax(axis=1) != reference_NK.argmax(axis=1))).sum())
+    flips = judge.flips(probs_NK, reference_NK, thresholds_K, PARITY_TOLERANCE)
     if not difference <= PARITY_TOLERANCE or flips:  # a NaN fails too
         raise ParityError(
             f"the exported graph differs from the model: probabilities by up to {difference:.2g} "
@@ -244,13 +308,14 @@ def compare(probs_NK: NDArray[np.float32], reference_NK: NDArray[np.float32]) ->
     return {"max_difference": difference, "flips": flips, "images": len(probs_NK), "tolerance": PARITY_TOLERANCE}
 
 
-def _metadata(learned: Learned, temperature: float) -> dict[str, str]:
+def _metadata(learned: Learned, fitted: Calibration) -> dict[str, str]:
     """What the graph says about itself, so that the file alone is enough to use it."""
     return {
         "producer": f"sortal {sortal.__version__}",
         "classes": json.dumps(list(learned.samples.classes), ensure_ascii=False),
         "preprocess": json.dumps(learned.preprocess.to_dict()),
-        "temperature": repr(temperature),
+        "temperature": repr(fitted.temperature),
+        **({"task": learned.task.title, "thresholds": json.dumps(fitted.thresholds_K)} if fitted.thresholds_K else {}),
     }
 
 

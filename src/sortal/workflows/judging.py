@@ -12,8 +12,8 @@ from sortal.data.pixels import StoredPixels
 from sortal.data.store import Cache
 from sortal.engines.onnx import predictor
 from sortal.errors import DataError
-from sortal.evaluate.calibration import without_temperature
 from sortal.evaluate.scores import Scores, score
+from sortal.evaluate.task import task
 from sortal.events import Observer, ignore
 from sortal.manifest import Manifest
 from sortal.predictions import Predictions
@@ -39,28 +39,29 @@ def evaluate(target: str | Path, data: str | Path | None = None, *, observe: Obs
 
 
 def _of_report(report: dict[str, Any]) -> Scores:
-    keys = ("metrics", "per_class", "confusion", "reliability")
-    return Scores(tuple(report["classes"]), **{key: report[key] for key in keys})
+    keys = ("metrics", "per_class", "confusion", "reliability", "task")
+    return Scores(tuple(report["classes"]), **{key: report[key] for key in keys if key in report})
 
 
 def _on_new_data(target: Path, data: str | Path, observe: Observer) -> Scores:
     bundle = Bundle.load(find_bundle(target))
-    manifest = _with_classes(
-        scan(data, max_pixels=bundle.preprocess.max_pixels, observe=observe).require_one_label(), bundle.classes
-    )
+    manifest = _with_classes(scan(data, max_pixels=bundle.preprocess.max_pixels, observe=observe), bundle.classes)
     predictions = predicted(bundle, manifest, observe=observe)
-    before = replace(predictions, probs_NK=without_temperature(predictions.probs_NK, bundle.temperature))
-    return score(predictions, before=before, images=manifest.counts())
+    before = task(bundle.task).without_temperature(predictions.probs_NK, bundle.temperature)
+    return score(predictions, before=replace(predictions, probs_NK=before), images=manifest.counts())
 
 
 def predicted(bundle: Bundle, manifest: Manifest, *, observe: Observer = ignore) -> Predictions:
     """What a bundle's own graph says of a manifest's images in use; the manifest's classes are the bundle's."""
+    judge = task(bundle.task)
     used = manifest.used
+    labels = judge.labels(used)
     with StoredPixels(used, bundle.preprocess, Cache.default()) as pixels:
         pixels.fill(observe)
         probs_NK = predictor(bundle).of_rows(pixels, np.arange(len(used)), bundle.preprocess, observe=observe)
     splits = tuple(split or "data" for split in used.column("split"))
-    return Predictions(tuple(used.sources), bundle.classes, probs_NK, used.labels_N, splits)
+    said_NK = judge.said(probs_NK, bundle.thresholds)
+    return Predictions(tuple(used.sources), bundle.classes, probs_NK, labels, splits, said_NK, bundle.thresholds)
 
 
 def _with_classes(manifest: Manifest, classes: tuple[str, ...]) -> Manifest:

@@ -1,7 +1,7 @@
 """Predict: a bundle and images in, labels out. No training framework and no table library is imported on this path."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from sortal.bundle import Bundle
 from sortal.engines.onnx import OnnxGraph, chunk_size, predictor
 from sortal.errors import DataError, UnreadableImage
+from sortal.evaluate.task import task
 from sortal.events import Observer, Progress, ignore
-from sortal.predictions import UNKNOWN, Predictions
+from sortal.predictions import Predictions
 from sortal.preprocess import network_pixels, stored_pixels
 from sortal.run import find_bundle
 
@@ -34,14 +35,18 @@ class Answer:
 class Answers:
     """Predictions in the order of the images, and the images that could not be read."""
 
-    classes: tuple[str, ...]
+    bundle: Bundle
     top: int
     answers: list[Answer] = field(default_factory=list)
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        return self.bundle.classes
+
+    @property
     def predictions(self) -> list[dict[str, Any]]:
-        """The contract's prediction objects: source, label, probability, top."""
-        return [as_prediction(answer, self.classes, self.top) for answer in self.answers if answer.probs_K is not None]
+        """The contract's prediction objects: source, label, probability, top; of several labels source, labels, top."""
+        return [as_prediction(answer, self.bundle, self.top) for answer in self.answers if answer.probs_K is not None]
 
     @property
     def errors(self) -> list[dict[str, str]]:
@@ -55,20 +60,27 @@ class Answers:
         """As arrays, labels unknown; images that could not be read are not among them."""
         told = [answer for answer in self.answers if answer.probs_K is not None]
         probs = [answer.probs_K for answer in told if answer.probs_K is not None]
+        probs_NK = np.stack(probs) if probs else np.zeros((0, len(self.classes)), np.float32)
+        decide = task(self.bundle.task)
         return Predictions(
             sources=tuple(answer.source for answer in told),
             classes=self.classes,
-            probs_NK=np.stack(probs) if probs else np.zeros((0, len(self.classes)), np.float32),
-            labels_N=np.full(len(told), UNKNOWN, dtype=np.int64),
+            probs_NK=probs_NK,
+            labels_N=decide.unknown(*probs_NK.shape),
             splits_N=("",) * len(told),
+            said_NK=decide.said(probs_NK, self.bundle.thresholds),
+            thresholds_K=self.bundle.thresholds,
         )
 
 
-def as_prediction(answer: Answer, classes: Sequence[str], top: int) -> dict[str, Any]:
+def as_prediction(answer: Answer, bundle: Bundle, top: int) -> dict[str, Any]:
     """One answer in the contract's words."""
     assert answer.probs_K is not None
-    order = np.argsort(-answer.probs_K, kind="stable")[:top]
-    ranked = [{"label": classes[k], "probability": float(answer.probs_K[k])} for k in order]
+    classes, order = bundle.classes, np.argsort(-answer.probs_K, kind="stable")
+    ranked = [{"label": classes[k], "probability": float(answer.probs_K[k])} for k in order[:top]]
+    said_1K = task(bundle.task).said(answer.probs_K[None], bundle.thresholds)
+    if said_1K is not None:
+        return {"source": answer.source, "labels": [classes[k] for k in order if said_1K[0, k]], "top": ranked}
     best = int(np.argmax(answer.probs_K))
     return {"source": answer.source, "label": classes[best], "probability": float(answer.probs_K[best]), "top": ranked}
 
@@ -109,19 +121,25 @@ class Classifier:
             return Answer(name, None, error.strerror or str(error))
         return name, network_pixels(stored[None], self.bundle.preprocess)[0]
 
-    def predict(self, images: ImageLike | Iterable[ImageLike], *, top: int = 1) -> "list[str] | list[list[dict[str, Any]]]":
-        """The label of each image; with `top` > 1 the ranked labels with their probabilities.
+    def predict(
+        self, images: ImageLike | Iterable[ImageLike], *, top: int = 1
+    ) -> "list[str] | list[list[str]] | list[list[dict[str, Any]]]":
+        """The label of each image, or the list of its labels where it may have several; with `top` > 1 the ranked labels with
+        their probabilities.
 
         Images are paths, encoded bytes, or uint8 arrays (H, W, 3) or (H, W). Raises `UnreadableImage` for those that cannot be
         read, by name.
         """
         answers = self._all(images)
-        if top == 1:
-            return [self.classes[int(np.argmax(answer.probs_K))] for answer in answers if answer.probs_K is not None]
-        return [as_prediction(answer, self.classes, top)["top"] for answer in answers]
+        told = [as_prediction(answer, self.bundle, top) for answer in answers]
+        if top > 1:
+            return [prediction["top"] for prediction in told]
+        return [prediction["labels"] if "labels" in prediction else prediction["label"] for prediction in told]
 
     def predict_proba(self, images: ImageLike | Iterable[ImageLike]) -> NDArray[np.float32]:
-        """Calibrated probabilities, float32 of shape (N, K); columns in the order of `classes`."""
+        """Calibrated probabilities, float32 of shape (N, K); columns in the order of `classes`. Rows sum to one, but where an
+        image may have several labels: there each is for itself.
+        """
         probs = [answer.probs_K for answer in self._all(images) if answer.probs_K is not None]
         return np.stack(probs) if probs else np.zeros((0, len(self.classes)), dtype=np.float32)
 
@@ -145,7 +163,7 @@ def predict(target: str | Path, images: Iterable[str | Path], *, top: int = 5, o
     """Labels of images; folders among them are walked. An image that cannot be read has an error, and the rest are answered."""
     classifier = load(target)
     answers = list(classifier.stream(walk(images), observe=observe))
-    return Answers(classifier.classes, top, answers)
+    return Answers(classifier.bundle, top, answers)
 
 
 def predict_stream(
@@ -157,7 +175,7 @@ def predict_stream(
         if answer.probs_K is None:
             yield {"source": answer.source, "reason": answer.reason}
         else:
-            yield as_prediction(answer, classifier.classes, top)
+            yield as_prediction(answer, classifier.bundle, top)
 
 
 def walk(images: Iterable[str | Path]) -> Iterator[Path]:

@@ -16,6 +16,7 @@ from sortal.data.pixels import StoredPixels
 from sortal.data.samples import Samples
 from sortal.data.store import Cache
 from sortal.errors import DataError
+from sortal.evaluate.task import task
 from sortal.events import Observer, ignore
 from sortal.files import write_text
 from sortal.manifest import Manifest
@@ -56,12 +57,13 @@ def report(target: str | Path, *, observe: Observer = ignore) -> Written:
     found = Report.load(run.report_json)
     manifest = Manifest.load(run.manifest)
     used = manifest.used
-    preprocess = Bundle.load(run.bundle).preprocess
+    bundle = Bundle.load(run.bundle)
+    preprocess = bundle.preprocess
     recipe = recipes.read(run.recipe)
     training = np.flatnonzero(np.array(used.column("split")) == "train")
     with StoredPixels(used, preprocess, Cache.default(recipe.store.limit)) as pixels:
         pixels.fill(observe)
-        samples = Samples(used.classes, used.labels_N, used.keys_N, {"train": training}, pixels)
+        samples = Samples(used.classes, task(bundle.task).labels(used), used.keys_N, {"train": training}, pixels)
         write_page(run, found, recipe, preprocess, samples, used)
     return Written(run.report_html, write_figures(found, run.figures))
 
@@ -77,7 +79,8 @@ def write_page(run: Run, found: "Report", recipe: Recipe, preprocess: Preprocess
     training = samples.splits["train"]
     chosen = training[np.linspace(0, len(training) - 1, min(INPUTS_SHOWN, len(training))).astype(np.int64)]
     views = engines.load(recipe.engine).training_views(recipe, preprocess, samples, chosen)
-    captions = [samples.classes[samples.labels_N[row]] for row in chosen]
+    labels = used.column("labels")
+    captions = [", ".join(labels[row]) or "no label" for row in chosen]
     if recipe.augment.mixup or recipe.augment.cutmix:
         captions = [f"{name} and another" for name in captions]
     inputs = [(caption, picture(view)) for caption, view in zip(captions, views, strict=True)]

@@ -26,11 +26,10 @@ from sortal.data.statistics import channel_statistics
 from sortal.data.store import Cache
 from sortal.engines.protocol import Engine
 from sortal.errors import DataError, RunExists, SortalError
-from sortal.evaluate.calibration import softmax
-from sortal.evaluate.metrics import accuracy, log_loss, macro_f1
+from sortal.evaluate.task import task
 from sortal.events import Begun, Decision, Event, Note, Observer, fanout, ignore
 from sortal.manifest import SPLITS, Manifest
-from sortal.plan import facts, plan
+from sortal.plan import facts, for_images, plan
 from sortal.preprocess import Preprocess
 from sortal.recipe import Recipe, presets
 from sortal.run import Run
@@ -254,7 +253,11 @@ def _prepare(run: Run, asked: dict[str, Any], opened: contextlib.ExitStack, obse
     rows = {name: np.flatnonzero(split_N == name) for name in SPLITS}
     preprocess = _normalised(engine, recipe, preprocess, pixels, rows["train"])
     samples = Samples(
-        used.classes, used.labels_N, used.keys_N, {name: found for name, found in rows.items() if len(found)}, pixels
+        used.classes,
+        task(recipe.task).labels(used),
+        used.keys_N,
+        {name: found for name, found in rows.items() if len(found)},
+        pixels,
     )
     samples, computed = with_features(engine, recipe, preprocess, samples, used.column("content"), cache, opened, observe)
     folds_N = np.array([-1 if fold is None else fold for fold in used.column("fold")], dtype=np.int64)
@@ -268,13 +271,15 @@ def _decide(run: Run, asked: dict[str, Any], observe: Observer) -> int:
     base = recipes.parse(asked["recipe"]) if asked["recipe"] else None
     max_pixels = (base or recipes.override(Recipe(), [s for s in asked["settings"] if s.startswith("max_pixels")])).max_pixels
     scanned = scan_counting(asked["data"], max_pixels=max_pixels, observe=observe)
-    manifest = scanned.manifest.require_one_label()
+    manifest = scanned.manifest
     decisions: list[Decision] = []
     if base is None:
         set_keys = {setting.partition("=")[0].strip() for setting in asked["settings"]}
         base, decisions = planned(manifest, settled=set_keys)
         base = recipes.override(base, asked["settings"])
         decisions = [decision for decision in decisions if decision.key not in set_keys]
+    base, why_task = for_images(base, manifest)
+    decisions = [*why_task, *decisions]
     engine = engines.load(base.engine)
     base = engine.pinned(_with_absolute_paths(base, Path(asked["folder"])))
     manifest = _divided(manifest, base, observe)
@@ -355,9 +360,7 @@ def _measured(engine: Engine, recipe: Recipe, geometry: Preprocess, classes: int
 
 
 def _require_training_images(manifest: Manifest) -> None:
-    training = manifest.split("train")
-    classes = {manifest.classes[index] for index in np.unique(training.labels_N)}
-    without = [name for name in manifest.classes if name not in classes]
+    without = [name for name, images in manifest.split("train").counts().items() if not images]
     if without:
         raise DataError(
             f"no training images of {', '.join(map(repr, without))}",
@@ -421,8 +424,7 @@ def _learn(run: Run, prepared: _Prepared, observe: Observer) -> Learned:
         val_labels = samples.labels_N[samples.splits["val"]]
 
         def scores(logits_NK: NDArray[np.float32]) -> dict[str, float]:
-            probs = softmax(logits_NK)
-            return {judge.__name__: judge(probs, val_labels) for judge in (accuracy, log_loss, macro_f1)}
+            return task(recipe.task).monitored(logits_NK, val_labels)
 
     def write_down(micro_batch: int) -> None:
         recipes.write(recipes.override(recipe, [f"micro_batch={micro_batch}"]), run.recipe)

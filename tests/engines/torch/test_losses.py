@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.ops import sigmoid_focal_loss
 
-from sortal.engines.torch.losses import class_weights, make_loss
+from sortal.engines.torch.losses import class_weights, label_weights, make_label_loss, make_loss
 from sortal.recipe import Loss
 
 PROCESSOR = torch.device("cpu")
@@ -149,3 +149,57 @@ def test_focal_loss_has_a_slope_where_a_probability_rounds_to_one_or_nothing(gam
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
     assert logits.grad[1, 0] < 0
+
+
+SEVERAL = np.array([[1, 0, 1], [0, 0, 1], [0, 1, 1], [0, 0, 1]])
+
+
+def test_several_labels_are_as_many_questions_of_two_answers() -> None:
+    logits, targets = torch.tensor([[2.0, -1.0, 0.5]]), torch.tensor([[1, 0, 1]])
+    expected = -(functional.logsigmoid(logits[0]) * targets[0] + functional.logsigmoid(-logits[0]) * (1 - targets[0])).mean()
+    assert make_label_loss(Loss(), SEVERAL, 3, PROCESSOR)(logits, targets) == pytest.approx(expected.item())
+
+
+def test_smoothing_of_several_labels_is_that_of_two_classes_each() -> None:
+    loss = make_label_loss(Loss(label_smoothing=0.2), SEVERAL, 1, PROCESSOR)
+    logit = torch.tensor([[1.3]])
+    two = torch.stack([torch.zeros(1), logit[0]], dim=1)
+    expected = functional.cross_entropy(two, torch.tensor([1]), label_smoothing=0.2)
+    assert loss(logit, torch.tensor([[1]])) == pytest.approx(expected.item())
+
+
+def test_the_presence_of_a_rare_label_weighs_more_and_of_one_that_all_have_nothing_else() -> None:
+    assert label_weights("inverse", SEVERAL).tolist() == [3.0, 3.0, 1.0]
+    many = np.zeros((5_000, 2), dtype=np.int64)
+    many[:100, 0] = 1
+    assert label_weights("inverse", many).tolist() == [49.0, 1.0]
+    assert 9 < label_weights("effective", many)[0] < 12  # (1 - 0.999^4900) / (1 - 0.999^100) is 10.4
+    weighted = make_label_loss(Loss(class_weights="inverse"), SEVERAL, 3, PROCESSOR)
+    plain = make_label_loss(Loss(), SEVERAL, 3, PROCESSOR)
+    logits = torch.zeros(1, 3)
+    assert weighted(logits, torch.tensor([[1, 0, 0]])) > plain(logits, torch.tensor([[1, 0, 0]]))
+    assert weighted(logits, torch.tensor([[0, 0, 1]])) == plain(logits, torch.tensor([[0, 0, 1]]))
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+def test_focal_loss_of_several_labels_is_torchvisions(gamma: float) -> None:
+    logits, targets = drawn(4, 3), torch.from_numpy(SEVERAL)
+    expected = sigmoid_focal_loss(logits, targets.float(), alpha=-1, gamma=gamma, reduction="mean")
+    ours = make_label_loss(Loss(name="focal", gamma=gamma), SEVERAL, 3, PROCESSOR)(logits, targets)
+    assert float(ours) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("weights", ["none", "inverse"])
+def test_focal_loss_of_several_labels_with_gamma_0_is_the_binary_cross_entropy(weights: str) -> None:
+    logits, targets = drawn(4, 3), torch.from_numpy(SEVERAL)
+    focal = Loss(name="focal", gamma=0, class_weights=weights, label_smoothing=0.1)
+    plain = Loss(class_weights=weights, label_smoothing=0.1)
+    ours, theirs = (float(make_label_loss(spec, SEVERAL, 3, PROCESSOR)(logits, targets)) for spec in (focal, plain))
+    assert ours == pytest.approx(theirs, rel=1e-5)
+
+
+def test_of_two_answers_to_a_label_smoothing_over_the_other_is_twice_that_over_both() -> None:
+    logits, targets = drawn(4, 3), torch.from_numpy(SEVERAL)
+    others, both = Loss(label_smoothing=0.1, smooth_over="others"), Loss(label_smoothing=0.2)
+    ours, theirs = (float(make_label_loss(spec, SEVERAL, 3, PROCESSOR)(logits, targets)) for spec in (others, both))
+    assert ours == pytest.approx(theirs, rel=1e-6)

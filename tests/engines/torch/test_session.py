@@ -370,3 +370,40 @@ def test_a_part_that_has_no_half_precision_here_names_the_way_out(samples: Sampl
     with pytest.raises(NotSupported, match="some_kernel") as caught:
         session.train_step(next(session.batches(0)), 1.0, 0.0)
     assert "bf16" in caught.value.hint
+
+
+SEVERAL_CHANGES: list[dict[str, Any]] = [
+    {},
+    {"augment": Augment(mixup=0.4, cutmix=1.0)},
+    {"loss": Loss(class_weights="inverse", label_smoothing=0.1)},
+]
+
+
+def of_several(samples: Samples) -> Samples:
+    """The same images; every second one has a second label, and the first none."""
+    labels_NK = np.eye(CLASSES, dtype=np.int64)[samples.labels_N]
+    labels_NK[::2, 0] = 1
+    labels_NK[0] = 0
+    return replace(samples, labels_N=labels_NK)
+
+
+@pytest.mark.parametrize("change", SEVERAL_CHANGES, ids=lambda change: next(iter(change), "plain"))
+def test_a_restored_state_of_several_labels_continues_to_the_same_bytes(samples: Samples, change: dict[str, Any]) -> None:
+    change = {"task": "multi_label"} | change
+    test_a_restored_state_continues_to_the_same_bytes(of_several(samples), change)
+    plain, changed = (after(opened(of_several(samples), **each), 2) for each in ({"task": "multi_label"}, change))
+    assert len(change) == 1 or any((plain[name] != changed[name]).any() for name in plain)
+
+
+def test_several_labels_are_learnt_and_the_graph_gives_a_probability_for_each(samples: Samples) -> None:
+    several = of_several(samples)
+    recipe = Recipe.model_validate(SCRATCH.model_dump() | {"task": "multi_label", "epochs": 30})
+    fitted = fit(ENGINE.open(recipe, GEOMETRY, several), recipe)
+    assert fitted.history[-1]["loss"] < 0.5 * fitted.history[0]["loss"]
+    assembled = ENGINE.assemble(recipe, GEOMETRY, CLASSES, fitted.weights)
+    images = several.pixels.read(np.arange(17))
+    graph = OnnxGraph(assembled.onnx(temperature=1.7, metadata={}))
+    np.testing.assert_allclose(graph(images), assembled.probabilities(images, temperature=1.7), atol=1e-5)
+    probs_NK = graph(images)
+    assert np.abs(probs_NK.sum(axis=1) - 1).max() > 0.3
+    assert ((probs_NK > 0.5) == (several.labels_N[:17] > 0)).mean() > 0.9

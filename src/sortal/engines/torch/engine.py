@@ -23,6 +23,7 @@ from sortal.engines.torch.models.body import Body
 from sortal.engines.torch.models.weights import file_of, load_weights, sha256_of
 from sortal.engines.torch.network import Deployed, Network, NetworkInTraining, make_head
 from sortal.engines.torch.session import TorchSession
+from sortal.engines.torch.tasks import TASKS, TorchTask
 from sortal.engines.torch.thaw import Thawing
 from sortal.errors import NotSupported
 from sortal.plan import Machine
@@ -83,7 +84,7 @@ class TorchEngine:
 
     def _require_exportable(self, recipe: Recipe, preprocess: Preprocess, classes: int) -> None:
         """Raise `NotSupported` before a training that could not end in a bundle; a few seconds, once for each network."""
-        deployed = Deployed(self._network(recipe, preprocess, classes))
+        deployed = Deployed(self._network(recipe, preprocess, classes), TASKS[recipe.task].probabilities)
         to_onnx(deployed, size=preprocess.size, channels=preprocess.channels, output="probabilities")
 
     def _fastest_runtime(self, recipe: Recipe, preprocess: Preprocess) -> tuple[str, str]:
@@ -135,7 +136,7 @@ class TorchEngine:
         else:
             assert tensors.keys() == Thawing(recipe, network).changing, "weights of another part of the network"
             network.load_state_dict(tensors, strict=False)  # what stayed frozen is there already
-        return TorchAssembled(network, preprocess)
+        return TorchAssembled(network, preprocess, TASKS[recipe.task])
 
     def training_views(
         self, recipe: Recipe, preprocess: Preprocess, samples: Samples, rows_N: NDArray[np.int64]
@@ -210,10 +211,10 @@ def _require_small_enough(name: str, body: Body) -> None:
 class TorchAssembled:
     """A trained network on the processor, in float32, whatever it was trained in."""
 
-    def __init__(self, network: Network, preprocess: Preprocess) -> None:
+    def __init__(self, network: Network, preprocess: Preprocess, task: TorchTask) -> None:
         self.network = network.float().eval()
         self.preprocess = preprocess
-        self.deployed = Deployed(self.network).eval()
+        self.deployed = Deployed(self.network, task.probabilities).eval()
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         return {name: tensor.contiguous().numpy().copy() for name, tensor in self.network.state_dict().items()}

@@ -23,7 +23,8 @@ class Inputs(Protocol):
     def training(
         self, rows_B: NDArray[np.int64], epoch: int, step: int, walks_B: NDArray[np.int64] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Varied inputs and their targets: class indices (B,), or shares of classes (B, K) where images were mixed.
+        """Varied inputs and their targets: class indices (B,), or shares of classes (B, K) where images were mixed; of several
+        labels an image 0 and 1 of shape (B, K), or shares.
 
         `walks_B` is `Batch.walks_B`: an image that comes twice in an epoch is varied in two ways.
         """

@@ -1,6 +1,6 @@
 """The network of a recipe: normalisation, a body that gives features, and a head that gives logits."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
@@ -101,17 +101,18 @@ class FrozenFromBytes(nn.Module):
 
 
 class Deployed(nn.Module):
-    """A network as it is deployed: uint8 images (N, S, S, C) in, softmax(logits / temperature) out."""
+    """A network as it is deployed: uint8 images (N, S, S, C) in, the task's probabilities of logits / temperature out."""
 
     temperature: Tensor
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, probabilities: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.network = network
+        self.probabilities = probabilities
         self.register_buffer("temperature", torch.ones(()))
 
     def forward(self, images: Tensor) -> Tensor:
-        return torch.softmax(self.network(_in_unit_range(images)) / self.temperature, dim=1)
+        return self.probabilities(self.network(_in_unit_range(images)) / self.temperature)
 
 
 def _in_unit_range(images_NSSC: Tensor) -> Tensor:

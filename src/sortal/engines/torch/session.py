@@ -15,11 +15,12 @@ from sortal.data.samples import Samples
 from sortal.engines.protocol import Batch
 from sortal.engines.torch.device import failures_explained, release
 from sortal.engines.torch.inputs import Inputs
-from sortal.engines.torch.losses import make_loss, summed_loss
+from sortal.engines.torch.losses import summed_loss
 from sortal.engines.torch.network import shipped
 from sortal.engines.torch.optim import make_optimizer, restore_arrays, set_rate, state_arrays
 from sortal.engines.torch.parts import Buffers, Room
 from sortal.engines.torch.precision import autocast, loss_scaler, restore_scaler, scaler_arrays
+from sortal.engines.torch.tasks import TASKS
 from sortal.engines.torch.thaw import Thawing
 from sortal.errors import OutOfMemory
 from sortal.recipe import Recipe
@@ -54,7 +55,7 @@ class TorchSession:
         self.buffers = Buffers(self.model)
         self.rows_N = samples.splits["train"]
         self.room = Room(self.model, min(recipe.batch_size, len(self.rows_N)), recipe.micro_batch)
-        self.loss = make_loss(recipe.loss, samples.labels_N[self.rows_N], len(samples.classes), device)
+        self.loss = TASKS[recipe.task].make_loss(recipe.loss, samples.labels_N[self.rows_N], len(samples.classes), device)
 
     @property
     def steps(self) -> int:

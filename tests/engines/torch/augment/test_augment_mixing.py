@@ -89,3 +89,12 @@ def test_a_box_over_all_is_the_neighbour_whole():
     images, targets = mixing.cutmix(flat_images(), torch.eye(3)[LABELS], np.array([[0, 0, 16, 16]] * 8))
     assert torch.equal(images, flat_images().roll(1, 0))
     assert torch.equal(targets, torch.eye(3)[LABELS].roll(1, 0))
+
+
+def test_several_labels_are_shared_like_the_images_they_are_on():
+    labels = torch.tensor([[1, 1, 0], [0, 0, 0]] * 4)
+    _, targets = mix(flat_images(), labels, 3, spec=Augment(mixup=1.0), seed=0, epoch=0, keys_N=KEYS, step=0)
+    share = torch.from_numpy(parameters.mixup_weights(Position(0, 0, KEYS), 1.0)).float()[:, None]
+    assert torch.allclose(targets, share * labels + (1 - share) * labels.roll(1, 0), atol=1e-6)
+    _, plain = mix(flat_images(), labels, 3, spec=Augment(), seed=0, epoch=0, keys_N=KEYS, step=0)
+    assert torch.equal(plain, labels.float())

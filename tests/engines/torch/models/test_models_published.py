@@ -5,6 +5,7 @@ has shapes but no memory, and learn and export at reduced depth, as said beside 
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -134,7 +135,7 @@ def test_its_graph_answers_as_the_network_does(row):
             module.momentum = 1.0  # statistics of one batch, without which some networks answer the same to everything
     with torch.no_grad():
         network.train()(torch.rand(4, 3, row.size, row.size))
-    deployed = Deployed(network).eval()
+    deployed = Deployed(network, partial(torch.softmax, dim=1)).eval()
     graph = OnnxGraph(to_onnx(deployed, size=row.size, channels=3, output="probabilities"), threads=1).padded
     images = np.random.default_rng(0).integers(0, 256, (3, row.size, row.size, 3), dtype=np.uint8)
     with torch.inference_mode():

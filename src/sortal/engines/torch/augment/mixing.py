@@ -14,7 +14,7 @@ from sortal.recipe import Augment
 
 def mix(
     images: Tensor,
-    labels_N: Tensor,
+    labels: Tensor,
     classes: int,
     *,
     spec: Augment,
@@ -23,12 +23,14 @@ def mix(
     keys_N: NDArray[np.uint64],
     step: int,
 ) -> tuple[Tensor, Tensor]:
-    """Images (N, C, H, W) mixed with the image before them, and float32 targets (N, K) that sum to 1.
+    """Images (N, C, H, W) mixed with the image before them, and float32 targets (N, K), shared like the images.
+
+    Labels are class indices (N,), whose targets sum to 1, or 0 and 1 of shape (N, K), of which any number may be 1.
 
     Batches are shuffled, so the neighbour is a random partner; each image draws its own share. With both alphas on, the
     step draws mixup or cutmix for the whole batch. With neither, or with one image, targets are plain one-hot.
     """
-    targets_NK = functional.one_hot(labels_N, classes).to(torch.float32)
+    targets_NK = (functional.one_hot(labels, classes) if labels.ndim == 1 else labels).to(torch.float32)
     at = Position(seed, epoch, keys_N)
     if spec.mixup and not (spec.cutmix and _heads(seed, step)):
         share_N = torch.from_numpy(parameters.mixup_weights(at, spec.mixup).astype(np.float32)).to(images.device)
