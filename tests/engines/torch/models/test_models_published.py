@@ -133,14 +133,18 @@ def test_its_graph_answers_as_the_network_does(row):
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 1.0  # statistics of one batch, without which some networks answer the same to everything
+    images = np.random.default_rng(0).integers(0, 256, (4, row.size, row.size, 3), dtype=np.uint8)
+    as_seen = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
     with torch.no_grad():
-        network.train()(torch.rand(4, 3, row.size, row.size))
+        network.train()(as_seen)
+        logits = network.eval()(as_seen)
     deployed = Deployed(network, partial(torch.softmax, dim=1)).eval()
+    # Logits of random weights can be of any size; probabilities of 0 and 1 would hide what differs and blow up the rest.
+    deployed.temperature.fill_(float(logits.std()))
     graph = OnnxGraph(to_onnx(deployed, size=row.size, channels=3, output="probabilities"), threads=1).padded
-    images = np.random.default_rng(0).integers(0, 256, (3, row.size, row.size, 3), dtype=np.uint8)
     with torch.inference_mode():
         expected = deployed(torch.from_numpy(images)).numpy()
-    assert np.abs(graph(images) - expected).max() < 1e-4
+    assert np.abs(graph(images) - expected).max() < 1e-3  # what a bundle allows
     assert np.ptp(expected, axis=0).max() > 1e-5, "answers depend on the image"
 
 

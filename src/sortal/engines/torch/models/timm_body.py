@@ -84,8 +84,9 @@ def in_patches(name: str, net: nn.Module) -> bool:
 
 
 def whole(name: str) -> nn.Module:
-    """The network with the classifier that its weights have."""
+    """The network with the classifier that its weights have, or with ImageNet's 1,000 classes where they have none."""
     import timm
 
-    net: nn.Module = timm.create_model(name, exportable=True)
+    classes = config(name).get("num_classes") or 1000
+    net: nn.Module = timm.create_model(name, exportable=True, num_classes=classes)
     return net
