@@ -242,3 +242,15 @@ def test_a_cut_where_the_first_layer_learns_is_refused() -> None:
     wanted = recipe(model="resnet10t", channels=3, image_size=32, strategy="last_layers", thaw=Thaw(names=("conv1.0",)))
     with pytest.raises(NotSupported, match="nothing before them to store"):
         ENGINE.frozen(wanted, Preprocess(32, 32))
+
+
+def opened(change: dict[str, Any]) -> TorchSession:
+    return ENGINE.open(recipe(**change), GEOMETRY, samples())
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop"])
+def test_layers_that_thaw_one_by_one_learn_with_every_optimiser(optimizer: str) -> None:
+    thaw = Thaw(epochs=((1, 0), (2, 1), (3, "all")))
+    session = opened({"strategy": "progressive", "thaw": thaw, "optimizer": Optimizer(name=optimizer)})
+    learnt = [moved(session, epoch, epoch / 6) for epoch in range(3)]
+    assert learnt == [{"head"}, {"head", "block3"}, EVERYTHING]

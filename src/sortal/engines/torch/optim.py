@@ -33,7 +33,13 @@ def make_optimizer(recipe: Recipe, model: nn.Module, depths: Mapping[str, int]) 
     rate = recipe.learning_rate
     match spec.name:
         case "sgd":
-            return torch.optim.SGD(listed, lr=rate, momentum=spec.momentum, nesterov=spec.nesterov, fused=True)
+            sgd = torch.optim.SGD(listed, lr=rate, momentum=spec.momentum, nesterov=spec.nesterov, fused=True)
+            if spec.momentum:
+                # The fused kernel wants a buffer for all of a group or for none, and of layers that thaw one by one some have
+                # none yet. From zeros the first step is the one that it takes without.
+                for parameter in (parameter for group in sgd.param_groups for parameter in group["params"]):
+                    sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+            return sgd
         case "adam":
             return torch.optim.Adam(listed, lr=rate, fused=True)
         case "adamw":
