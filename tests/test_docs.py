@@ -95,3 +95,16 @@ def test_the_python_of_the_readme_works(house: Path) -> None:
         done = subprocess.run([sys.executable, "-c", code], cwd=house, env=environment(house), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert "ants" in done.stdout
+
+
+def test_every_test_that_the_page_on_the_tutorials_names_is_there() -> None:
+    page = (ROOT / "docs" / "seeds.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z0-9_/]+)::(\w+)`", page))
+    missing = []
+    for place, name in sorted(named):
+        folder, _, module = place.rpartition("/")
+        path = ROOT / "tests" / folder / f"test_{module}.py"
+        if not path.is_file() or f"def test_{name}(" not in path.read_text(encoding="utf-8"):
+            missing.append(f"{place}::{name}")
+    assert len(named) > 60
+    assert missing == []
