@@ -1,13 +1,10 @@
 """Scores of several labels an image, beside scikit-learn's where it has them."""
 
-import doctest
-
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, multilabel_confusion_matrix
 
 from sortal.errors import DataError
-from sortal.evaluate import multilabel
 from sortal.evaluate.multilabel import (
     average_precisions,
     calibration_error,
@@ -29,10 +26,6 @@ def invented(n: int = 200, k: int = 4, seed: int = 0) -> tuple[np.ndarray, np.nd
     random = np.random.default_rng(seed)
     probs_NK = np.round(random.random((n, k)), 1)
     return probs_NK, (random.random((n, k)) < 0.2 + 0.6 * probs_NK).astype(np.int64)
-
-
-def test_the_examples_in_the_docstrings_hold() -> None:
-    assert doctest.testmod(multilabel).failed == 0
 
 
 @pytest.mark.parametrize("seed", range(5))
