@@ -154,7 +154,7 @@ def recalls(answers_SN: NDArray[np.int64], labels_N: NDArray[np.int64]) -> NDArr
 
 def image_interval(ours_SN: NDArray[np.int64], plain_SN: NDArray[np.int64], labels_N: NDArray[np.int64]) -> tuple[float, float]:
     """95% interval of the mean difference in macro F1 over other test images: percentile bootstrap (Efron 1979)."""
-    from sortal.evaluate.intervals import bootstrap
+    from sortal.evaluation.intervals import bootstrap
 
     def difference(counts_BN: NDArray[np.float64]) -> NDArray[np.float64]:
         both = (macro_f1(answers_SN, labels_N, counts_BN) for answers_SN in (ours_SN, plain_SN))

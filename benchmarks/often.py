@@ -8,7 +8,7 @@ changes nothing else.
 import sys
 
 from sortal.cli.main import main
-from sortal.train import fit
+from sortal.training import fit
 
 if __name__ == "__main__":
     fit.SECONDS_WITHIN_EPOCH = fit.SECONDS_BETWEEN_EPOCHS = float(sys.argv.pop(1))

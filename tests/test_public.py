@@ -44,3 +44,16 @@ def test_every_error_class_is_public():
 def test_a_name_that_is_not_there_is_an_attribute_error():
     with pytest.raises(AttributeError, match="has no attribute 'trane'"):
         sortal.trane  # noqa: B018
+
+
+def test_public_verbs_stay_functions_whatever_was_imported() -> None:
+    code = (
+        "import pkgutil, importlib, sortal\n"
+        "for found in pkgutil.iter_modules(sortal.__path__):\n"
+        "    importlib.import_module('sortal.' + found.name)\n"
+        "verbs = [name for name in sortal.__all__ if name.islower() and not name.startswith('_')]\n"
+        "assert len(verbs) > 6\n"
+        "print([name for name in verbs if not callable(getattr(sortal, name))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

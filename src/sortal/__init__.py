@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from sortal.workflows.judging import evaluate
     from sortal.workflows.predicting import load, predict
     from sortal.workflows.reporting import report
+    from sortal.workflows.studying import study
     from sortal.workflows.training import demo, train
 
     __version__: str
@@ -73,6 +74,7 @@ __all__ = [
     "predict",
     "report",
     "scan",
+    "study",
     "train",
 ]
 

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from sortal.bundle import ABOUT, GRAPH, WEIGHTS
 from sortal.data import arrays, picture_table, png
 from sortal.errors import DataError, MissingExtra
-from sortal.evaluate.thresholds import decided
+from sortal.evaluation.thresholds import decided
 from sortal.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -153,7 +153,7 @@ def test_arrays_of_different_shapes_cannot_be_paired() -> None:
 
 
 def test_macro_f1_of_answers_is_that_of_the_package_and_rows_may_count_more_than_once() -> None:
-    from sortal.evaluate import metrics
+    from sortal.evaluation import metrics
 
     random = np.random.default_rng(0)
     labels_N, answers_SN = random.integers(0, 4, 50), random.integers(0, 4, (2, 50))

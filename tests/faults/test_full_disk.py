@@ -18,7 +18,7 @@ from sortal import bundle, files
 from sortal.errors import MachineFailed
 from sortal.preprocess import Preprocess
 from sortal.run import Run
-from sortal.train import checkpoint
+from sortal.training import checkpoint
 
 Train = Callable[..., subprocess.CompletedProcess[str]]
 SCRATCH = ["--recipe", "small_images", "--set", "image_size=16", "--set", "batch_size=16", "--set", "split.val=0.2"]

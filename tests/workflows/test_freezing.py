@@ -13,8 +13,8 @@ from sortal.bundle import Bundle
 from sortal.errors import MachineFailed, NotSupported, RecipeError, SortalError, UnknownName
 from sortal.events import CheckpointSaved, Decision, Event
 from sortal.recipe import Augment, Recipe, Schedule, Split, Thaw
-from sortal.train import features as features_module
-from sortal.train import fit as fit_module
+from sortal.training import features as features_module
+from sortal.training import fit as fit_module
 from sortal.workflows import load, train
 
 Make = Callable[..., Path]

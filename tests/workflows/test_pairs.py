@@ -9,7 +9,7 @@ import pytest
 
 from sortal.events import CheckpointSaved, Event
 from sortal.recipe import Recipe
-from sortal.train import fit as loop
+from sortal.training import fit as loop
 from sortal.workflows import predict, train
 from tests.workflows.covering import Row, covering, holds
 

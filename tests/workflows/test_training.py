@@ -27,7 +27,7 @@ from sortal.events import Decision, EpochDone, Event, Note, Progress
 from sortal.manifest import Manifest
 from sortal.predictions import Predictions
 from sortal.recipe import Average, Head, Optimizer, Recipe, Schedule, Split
-from sortal.train import checkpoint
+from sortal.training import checkpoint
 from sortal.workflows import evaluate, load, predict, report, train, training
 from sortal.workflows.finishing import compare
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from sortal.cli.console import duration, rate, to_standard_output
 from sortal.cli.plain import printable
-from sortal.evaluate.text import ClassificationReport, classification_report
+from sortal.evaluation.text import ClassificationReport, classification_report
 
 Values = Mapping[str, Any]
 MOST_SOURCES = 5

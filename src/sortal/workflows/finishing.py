@@ -19,16 +19,16 @@ from sortal.data.samples import Samples
 from sortal.engines.onnx import OnnxGraph
 from sortal.engines.protocol import Assembled, Engine
 from sortal.errors import ParityError
-from sortal.evaluate.scores import score
-from sortal.evaluate.task import MULTI_CLASS, Task, task
+from sortal.evaluation.scores import score
+from sortal.evaluation.task import MULTI_CLASS, Task, task
 from sortal.events import Decision, Observer
 from sortal.manifest import Manifest
 from sortal.predictions import Predictions, concatenate
 from sortal.preprocess import Preprocess, network_pixels
 from sortal.recipe import Recipe
-from sortal.report.model import build
+from sortal.reporting.model import build
 from sortal.run import Run
-from sortal.train.fit import Fitted
+from sortal.training.fit import Fitted
 from sortal.workflows.reporting import write_page
 
 PARITY_TOLERANCE = 1e-3

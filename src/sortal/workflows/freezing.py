@@ -16,7 +16,7 @@ from sortal.events import Decision, Observer
 from sortal.manifest import Manifest
 from sortal.preprocess import Preprocess
 from sortal.recipe import Recipe
-from sortal.train.features import bytes_needed, stored_features
+from sortal.training.features import bytes_needed, stored_features
 
 Measure = Callable[[Recipe], tuple[Recipe, list[Decision]]]
 """A recipe with every 'auto' of speed replaced, and why."""

@@ -12,8 +12,8 @@ from sortal.data.pixels import StoredPixels
 from sortal.data.store import Cache
 from sortal.engines.onnx import predictor
 from sortal.errors import DataError
-from sortal.evaluate.scores import Scores, score
-from sortal.evaluate.task import task
+from sortal.evaluation.scores import Scores, score
+from sortal.evaluation.task import task
 from sortal.events import Observer, ignore
 from sortal.manifest import Manifest
 from sortal.predictions import Predictions

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sortal.bundle import Bundle
 from sortal.engines.onnx import OnnxGraph, chunk_size, predictor
 from sortal.errors import DataError, UnreadableImage
-from sortal.evaluate.task import task
+from sortal.evaluation.task import task
 from sortal.events import Observer, Progress, ignore
 from sortal.predictions import Predictions
 from sortal.preprocess import network_pixels, stored_pixels

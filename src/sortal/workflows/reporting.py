@@ -16,7 +16,7 @@ from sortal.data.pixels import StoredPixels
 from sortal.data.samples import Samples
 from sortal.data.store import Cache
 from sortal.errors import DataError
-from sortal.evaluate.task import task
+from sortal.evaluation.task import task
 from sortal.events import Observer, ignore
 from sortal.files import write_text
 from sortal.manifest import Manifest
@@ -25,7 +25,7 @@ from sortal.recipe import Recipe
 from sortal.run import Run, find_bundle
 
 if TYPE_CHECKING:  # jinja2 and matplotlib are imported when a page or a figure is made
-    from sortal.report.model import Report
+    from sortal.reporting.model import Report
 
 INPUTS_SHOWN = 16
 THUMBNAIL = 160
@@ -47,8 +47,8 @@ class Written:
 
 def report(target: str | Path, *, observe: Observer = ignore) -> Written:
     """Write a run's page anew, and its figures for papers (PNG and SVG); raises `DataError` for anything but a finished run."""
-    from sortal.report.figures import write_figures
-    from sortal.report.model import Report
+    from sortal.reporting.figures import write_figures
+    from sortal.reporting.model import Report
 
     run = Run(Path(target))
     if not run.report_json.exists():
@@ -70,7 +70,7 @@ def report(target: str | Path, *, observe: Observer = ignore) -> Written:
 
 def write_page(run: Run, found: "Report", recipe: Recipe, preprocess: Preprocess, samples: Samples, used: Manifest) -> None:
     """Write `report.html` with pictures of the most confident mistakes and of training inputs as the network saw them."""
-    from sortal.report.page import render, wanted_thumbnails
+    from sortal.reporting.page import render, wanted_thumbnails
 
     row_of = {source: row for row, source in enumerate(used.sources)}
     shown = wanted_thumbnails(found)

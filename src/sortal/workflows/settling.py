@@ -14,10 +14,10 @@ from sortal.events import Decision, Observer
 from sortal.manifest import Manifest
 from sortal.preprocess import MAX_PIXELS
 from sortal.recipe import Recipe, presets
-from sortal.study import Row, Study, read, rows_of
-from sortal.study.images import divided, only
-from sortal.study.model import PLANNED, parse
-from sortal.study.runs import Tried
+from sortal.studies import Row, Study, read, rows_of
+from sortal.studies.images import divided, only
+from sortal.studies.model import PLANNED, parse
+from sortal.studies.runs import Tried
 from sortal.workflows.checking import scan
 from sortal.workflows.training import planned, rehearse
 

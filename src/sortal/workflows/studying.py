@@ -22,19 +22,19 @@ from sortal.data.pixels import StoredPixels
 from sortal.data.samples import Samples
 from sortal.data.store import Cache
 from sortal.errors import DataError
-from sortal.evaluate.paired import METHOD, METHOD_OF_ONE_SEED
+from sortal.evaluation.paired import METHOD, METHOD_OF_ONE_SEED
 from sortal.events import Begun, Observer, ignore
 from sortal.manifest import Manifest
 from sortal.predictions import Predictions
 from sortal.recipe import Recipe
 from sortal.run import held, require_empty
-from sortal.study import Row
-from sortal.study import table as tables
-from sortal.study.errors import errors_of
-from sortal.study.images import drawn, only
-from sortal.study.model import CHOSEN
-from sortal.study.runs import Tried, left_by, run_all
-from sortal.study.table import Outcome
+from sortal.studies import Row
+from sortal.studies import table as tables
+from sortal.studies.errors import errors_of
+from sortal.studies.images import drawn, only
+from sortal.studies.model import CHOSEN
+from sortal.studies.runs import Tried, left_by, run_all
+from sortal.studies.table import Outcome
 from sortal.workflows.judging import predicted
 from sortal.workflows.reporting import picture
 from sortal.workflows.settling import ABOUT, FORMAT, Asked, Place, images_of, read_asked, require_same, settled, to_json
@@ -191,7 +191,7 @@ def _numbers(place: Place, asked: Asked, outcomes: Sequence[Outcome], chosen: st
 
 
 def _write_page(place: Place, asked: Asked, numbers: dict[str, Any], tried: Sequence[Tried], observe: Observer) -> None:
-    from sortal.report.study import render
+    from sortal.reporting.study import render
 
     finished = [each for each in tried if not each.failure]
     thumbnails: dict[str, bytes] = {}

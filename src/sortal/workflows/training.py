@@ -26,15 +26,15 @@ from sortal.data.statistics import channel_statistics
 from sortal.data.store import Cache
 from sortal.engines.protocol import Engine
 from sortal.errors import DataError, RunExists, SortalError
-from sortal.evaluate.task import task
+from sortal.evaluation.task import task
 from sortal.events import Begun, Decision, Event, Note, Observer, fanout, ignore
 from sortal.manifest import SPLITS, Manifest
 from sortal.plan import facts, for_images, plan
 from sortal.preprocess import Preprocess
 from sortal.recipe import Recipe, presets
 from sortal.run import Run
-from sortal.train.crossval import out_of_fold
-from sortal.train.fit import Fitted, fit
+from sortal.training.crossval import out_of_fold
+from sortal.training.fit import Fitted, fit
 from sortal.workflows.checking import scan_counting
 from sortal.workflows.finishing import Learned, finish
 from sortal.workflows.freezing import settled, with_features

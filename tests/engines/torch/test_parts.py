@@ -19,8 +19,8 @@ from sortal.engines.torch.session import TorchSession
 from sortal.errors import MachineFailed, OutOfMemory
 from sortal.preprocess import Preprocess
 from sortal.recipe import Augment, Head, Loss, Optimizer, Recipe
-from sortal.train.fit import fit
-from sortal.train.schedule import multiplier
+from sortal.training.fit import fit
+from sortal.training.schedule import multiplier
 
 SIDE, IMAGES = 16, 21
 GEOMETRY = Preprocess(SIDE, SIDE, 1, mean=(0.2,), std=(0.3,))

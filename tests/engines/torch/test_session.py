@@ -16,7 +16,7 @@ from sortal.engines.torch.session import TorchSession
 from sortal.errors import MachineFailed, NotSupported
 from sortal.preprocess import Preprocess
 from sortal.recipe import Augment, Average, Head, Loss, Optimizer, Recipe, Sampler, Schedule, Thaw
-from sortal.train.fit import fit
+from sortal.training.fit import fit
 
 SIDE, CLASSES, IMAGES = 16, 3, 20
 GEOMETRY = Preprocess(SIDE, SIDE, 1, mean=(0.2,), std=(0.3,))

@@ -1,6 +1,0 @@
-"""Studies: rows of recipe changes, each trained for every seed, chosen between on validation images, shown test once."""
-
-from sortal.study.model import Study, read
-from sortal.study.rows import Row, rows_of
-
-__all__ = ["Row", "Study", "read", "rows_of"]
