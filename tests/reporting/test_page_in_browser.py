@@ -212,7 +212,7 @@ def test_text_stands_out_from_its_ground_in_light_and_dark(browser: Browser, two
 def test_the_page_of_a_study_fits_the_window(
     browser: Browser, size: str, tmp_path: Path, picture: Callable[..., bytes]
 ) -> None:
-    from tests.report.test_study_page import invented
+    from tests.reporting.test_study_page import invented
 
     path = tmp_path / "study.html"
     mixed = [("83% a class of a rather long name, 17% another", picture(96, seed)) for seed in range(4)]
