@@ -1,20 +1,8 @@
 """The recipe: everything a run needs, frozen and validated, and its TOML form."""
 
 from sortal.recipe.augment import Augment
-from sortal.recipe.model import (
-    Average,
-    Best,
-    Head,
-    Loss,
-    Optimizer,
-    Recipe,
-    Sampler,
-    Schedule,
-    Split,
-    Stop,
-    Store,
-    Thaw,
-)
+from sortal.recipe.learning import Average, Best, Loss, Optimizer, Sampler, Schedule, Stop
+from sortal.recipe.model import Head, Recipe, Split, Store, Thaw
 from sortal.recipe.text import check_settings, override, parse, read, write
 
 __all__ = [

@@ -8,7 +8,8 @@ training images aside and picks on those.
 """
 
 from sortal.recipe.augment import Augment
-from sortal.recipe.model import Best, Head, Loss, Optimizer, Recipe, Schedule, Split, Stop, Thaw
+from sortal.recipe.learning import Best, Loss, Optimizer, Schedule, Stop
+from sortal.recipe.model import Head, Recipe, Split, Thaw
 from sortal.registry import Registry
 
 HERE = "sortal.recipe.presets"
