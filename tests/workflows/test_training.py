@@ -245,7 +245,7 @@ def test_a_passing_mistake_while_resuming_takes_nothing_away(
     coloured: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = coloured()
-    interrupted(monkeypatch, "_decide", KeyboardInterrupt())  # killed while it scans
+    interrupted(monkeypatch, "decide", KeyboardInterrupt())  # killed while it scans
     with pytest.raises(KeyboardInterrupt):
         train(data, recipe=SCRATCH, out=tmp_path / "run")
     data.rename(tmp_path / "unmounted")

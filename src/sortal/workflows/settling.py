@@ -19,7 +19,7 @@ from sortal.studies.images import divided, only
 from sortal.studies.model import PLANNED, parse
 from sortal.studies.runs import Tried
 from sortal.workflows.checking import scan
-from sortal.workflows.training import planned, rehearse
+from sortal.workflows.deciding import planned, rehearse
 
 FORMAT = 1
 ABOUT = "asked.json"

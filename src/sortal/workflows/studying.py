@@ -35,10 +35,11 @@ from sortal.studies.images import drawn, only
 from sortal.studies.model import CHOSEN
 from sortal.studies.runs import Tried, left_by, run_all
 from sortal.studies.table import Outcome
+from sortal.workflows.beginning import fresh_folder
 from sortal.workflows.judging import predicted
 from sortal.workflows.reporting import picture
 from sortal.workflows.settling import ABOUT, FORMAT, Asked, Place, images_of, read_asked, require_same, settled, to_json
-from sortal.workflows.training import fresh_folder, train
+from sortal.workflows.training import train
 
 MIXED_SHOWN = 4
 
