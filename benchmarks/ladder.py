@@ -55,7 +55,7 @@ RUNGS: Mapping[str, Rung] = {
     ),
     "cifar10_cnn": Rung(
         "cifar10",
-        ["--recipe", "seed002_cifar10", *_set(epochs=25, learning_rate=0.02, schedule__warmup=0.1, precision="auto",
+        ["--recipe", "seed002_cifar10", *_set(epochs=16, learning_rate=0.05, schedule__warmup=0.15, precision="auto",
                                               layout="auto")],
         "CIFAR-10 with CIFAR10CNN 0.80 to 0.85 with augmentation",
         0.85,
