@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,43 @@ def test_the_json_has_null_where_a_loss_was_not_finite(tmp_path: Path) -> None:
     saved = json.loads((tmp_path / "report.json").read_text())
     assert [row["loss"] for row in saved["curves"]] == [None, 0.5]
     assert saved == found.to_json()
+
+
+def test_what_was_saved_is_loaded_again(tmp_path: Path, two_classes: Report) -> None:
+    known = replace(
+        two_classes,
+        findings=(
+            {"kind": "copies", "severity": "warning", "images": ["a.png", "b.png"], "detail": "2 copies", "cure": "none"},
+        ),
+        diagnosis=({"kind": "overfitting", "severity": "warning", "evidence": "e", "cure": "c", "change": {"epochs": 5}},),
+        slices=({"by": "width", "value": "small", "images": 9, "accuracy": 0.5, "accuracy_interval": [0.25, 0.75]},),
+        coverage=({"threshold": 0.9, "coverage": 0.8, "accuracy": 0.99, "accuracy_interval": [0.9, 1.0]},),
+        learning_curve=({"images": 100, "accuracy": 0.8, "accuracy_interval": [0.7, 0.9]},),
+        robustness=({"corruption": "blur", "strength": 3, "images": 9, "accuracy": 0.8, "accuracy_interval": [0.7, 0.9]},),
+        calibration={"method": "vector", "chosen_on": "val", "candidates": [{"method": "none", "log_loss": 0.5}]},
+        maps={"a.png": {"map": "data:image/png;base64,", "nearest": [{"source": "b.png", "label": "a", "similarity": 0.9}]}},
+    )
+    known.save(tmp_path / "report.json")
+    loaded = Report.load(tmp_path / "report.json")
+    assert loaded.to_json() == known.to_json()
+    assert isinstance(loaded.findings, tuple)
+    assert isinstance(loaded.robustness, tuple)
+
+
+def test_a_report_that_an_older_version_wrote_has_the_newer_fields_empty(tmp_path: Path, two_classes: Report) -> None:
+    newer = ("findings", "diagnosis", "slices", "coverage", "learning_curve", "robustness", "calibration", "maps")
+    old = {key: value for key, value in two_classes.to_json().items() if key not in newer}
+    (tmp_path / "report.json").write_text(json.dumps(old))
+    loaded = Report.load(tmp_path / "report.json")
+    assert loaded.headline == two_classes.headline
+    assert [len(getattr(loaded, name)) for name in newer] == [0] * len(newer)
+
+
+@pytest.mark.parametrize("spoilt", ["[]", "{", '{"format": 1}', '{"format": 2}'])
+def test_another_file_is_no_report(tmp_path: Path, spoilt: str) -> None:
+    (tmp_path / "report.json").write_text(spoilt)
+    with pytest.raises(DataError, match=r"report\.json"):
+        Report.load(tmp_path / "report.json")
 
 
 def test_a_foreign_set_of_predictions_needs_no_run() -> None:

@@ -5,7 +5,7 @@ it.
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,21 @@ from sortal.reporting.telling import TELLINGS
 FORMAT = 1
 MOST_MISTAKES = 100
 """Mistakes that a report lists; it counts them all."""
+ROWS = frozenset(
+    (
+        "classes",
+        "curves",
+        "decisions",
+        "mistakes",
+        "findings",
+        "diagnosis",
+        "slices",
+        "coverage",
+        "learning_curve",
+        "robustness",
+    )
+)
+"""The fields that are tuples."""
 MOST_LISTED = 200
 """Files set aside, and files with a note, that a report lists; it counts them all."""
 
@@ -78,6 +93,21 @@ class Report:
         files: what is where, role to path.
         versions: software it was made with, name to version.
         task: 'multi_class' or 'multi_label'.
+        findings: of the data, in the contract's form: kind, severity, images (sources), detail, cure.
+        diagnosis: what is wrong with the training or the data, the gravest first: rows of kind, severity (as of a finding),
+            evidence, cure, change (recipe key to the value that would cure it; empty where no key does).
+        slices: accuracy on parts of the headline's split: rows of by ('width', 'brightness', a column), value (which
+            part), images, accuracy, accuracy_interval.
+        coverage: accuracy where the model answers only when it is sure: rows of threshold (of the probability),
+            coverage (share answered, 0..1), accuracy, accuracy_interval.
+        learning_curve: rows of images (a head was trained on), accuracy, accuracy_interval.
+        robustness: rows of corruption, strength (1..5; 0 is the image as it is), images, accuracy, accuracy_interval.
+        calibration: method, chosen_on, candidates (rows of method, log_loss), conformal, novelty (mappings).
+        maps: source to map (a picture of what the model looked at, as a data URI) and nearest (rows of source, label,
+            similarity: the training images most like it, the most like first).
+
+    The last eight are empty where they are not known, as in a report that an older version wrote; whoever computes one
+    puts it in with `dataclasses.replace`.
     """
 
     headline: Headline
@@ -101,10 +131,18 @@ class Report:
     files: Mapping[str, str]
     versions: Mapping[str, str]
     task: str = "multi_class"
+    findings: tuple[Mapping[str, Any], ...] = ()
+    diagnosis: tuple[Mapping[str, Any], ...] = ()
+    slices: tuple[Mapping[str, Any], ...] = ()
+    coverage: tuple[Mapping[str, Any], ...] = ()
+    learning_curve: tuple[Mapping[str, Any], ...] = ()
+    robustness: tuple[Mapping[str, Any], ...] = ()
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    maps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data that any JSON parser takes: what is not a finite number is null."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
         plain: dict[str, Any] = _plain({"format": FORMAT} | values | {"headline": asdict(self.headline)})
         return plain
 
@@ -121,7 +159,7 @@ class Report:
                 raise DataError(f"{path} has another format", hint="use the version of sortal that wrote it")
             headline = values.pop("headline")
             headline["accuracy_interval"] = tuple(headline["accuracy_interval"])
-            for name in ("classes", "curves", "decisions", "mistakes"):
+            for name in values.keys() & ROWS:
                 values[name] = tuple(values[name])
             return cls(headline=Headline(**headline), **values)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
