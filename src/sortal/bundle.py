@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from sortal.decision import ALWAYS_THE_LIKELIEST, Conformal, DecisionRule, Novelty
 from sortal.errors import BundleError
 from sortal.files import full_disk_explained, sync, unfinished_name, write_bytes
 from sortal.preprocess import Preprocess
@@ -19,6 +23,8 @@ GRAPH = "model.onnx"
 WEIGHTS = "weights.safetensors"
 ABOUT = "bundle.json"
 MEMBERS = {GRAPH, WEIGHTS}
+METHODS = ("none", "temperature", "vector", "isotonic")
+"""Words for how probabilities were calibrated, from the simplest to the most flexible; the graph does it."""
 # No bundle of ours comes near these; they bound what a hostile one can make us read.
 LARGEST_ABOUT = 16 << 20
 LARGEST_MEMBER = 16 << 30
@@ -32,10 +38,14 @@ class Bundle:
         path: its folder.
         classes: names in index order.
         preprocess: how an image becomes what the graph takes.
-        temperature: what logits are divided by before the softmax or sigmoid (inside the graph).
+        temperature: what logits are divided by before the softmax or sigmoid (inside the graph); 1 where another calibration
+            was chosen, or none.
         task: 'multi-class' or 'multi-label'.
         thresholds: of several labels an image, the probability from which each is said; empty for one label an image.
         about: all of `bundle.json`: recipe, provenance, parity, scores.
+        decision: when a label is said, and which; see `labels`.
+        conformal: sets of classes that hold the true one with a wanted frequency; None where nothing was held out.
+        novelty: what the graph's output `novelty` means; None where the graph has none.
     """
 
     path: Path
@@ -45,6 +55,19 @@ class Bundle:
     task: str
     thresholds: tuple[float, ...]
     about: Mapping[str, Any]
+    decision: DecisionRule = ALWAYS_THE_LIKELIEST
+    conformal: Conformal | None = None
+    novelty: Novelty | None = None
+
+    def labels(
+        self, probs_NK: NDArray[np.floating[Any]], distances_N: NDArray[np.floating[Any]] | None = None
+    ) -> list[str | None]:
+        """What is said of N images with one label each: a class, or None where the model abstains.
+
+        `distances_N` is the graph's output `novelty`; without it nothing counts as novel.
+        """
+        shares_N = None if self.novelty is None or distances_N is None else self.novelty.shares(distances_N)
+        return self.decision.labels(probs_NK, self.classes, shares_N)
 
     @property
     def graph(self) -> Path:
@@ -70,6 +93,7 @@ class Bundle:
             for name in sorted(MEMBERS):
                 _check_member(path / name, int(members[name]["bytes"]), str(members[name]["sha256"]))
             classes = _classes(about["classes"])
+            conformal = _calibration(about.get("calibration"))
             return cls(
                 path=path,
                 classes=classes,
@@ -78,6 +102,11 @@ class Bundle:
                 task=_task(about.get("task", "multi-class")),
                 thresholds=_thresholds(about.get("thresholds", []), len(classes) if about.get("task") == "multi-label" else 0),
                 about=about,
+                decision=DecisionRule.parse(about["decision"], classes=len(classes))
+                if "decision" in about
+                else ALWAYS_THE_LIKELIEST,
+                conformal=None if conformal is None else Conformal.parse(conformal),
+                novelty=None if about.get("novelty") is None else Novelty.parse(about["novelty"]),
             )
         except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             if isinstance(error, BundleError):
@@ -153,6 +182,15 @@ def _thresholds(values: Any, count: int) -> tuple[float, ...]:
     if not numbers or len(values) != count:
         raise ValueError(f"thresholds must be {count} numbers from 0 to 1, got {str(values)[:200]}")
     return tuple(map(float, values))
+
+
+def _calibration(value: Any) -> Any:
+    """What stands under `conformal` in a description of the calibration; bundles of older versions have none."""
+    if value is None:
+        return None
+    if not isinstance(value, dict) or value.get("method") not in METHODS:
+        raise ValueError(f"calibration.method must be one of {', '.join(METHODS)}")
+    return value.get("conformal")
 
 
 def _check_folder(path: Path) -> None:

@@ -253,3 +253,16 @@ def test_a_bundle_that_is_written_again_replaces_the_first_whole(good: Path) -> 
     assert again.graph.read_bytes() == b"another graph"
     assert sorted(os.listdir(good.parent)) == ["bundle"]
     assert sorted(os.listdir(good)) == ["bundle.json", "model.onnx", "weights.safetensors"]
+
+
+def test_a_bundle_without_decision_calibration_and_novelty_is_read_as_it_was_meant(good: Path) -> None:
+    found = Bundle.load(good)
+    assert found.decision.always_the_likeliest
+    assert (found.conformal, found.novelty) == (None, None)
+
+
+@pytest.mark.parametrize("value", [[], 7, {}, {"method": "magic"}, {"method": "vector", "conformal": {}}])
+@pytest.mark.parametrize("key", ["decision", "calibration", "novelty"])
+def test_a_layer_that_is_no_such_layer_is_refused(good: Path, key: str, value: object) -> None:
+    rewrite(good, lambda about: about.update({key: value}))
+    assert key in refused(good) or "conformal" in refused(good)

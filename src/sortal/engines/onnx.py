@@ -1,6 +1,6 @@
 """Inference without a framework: ONNX Runtime runs a graph from uint8 images to features or probabilities."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
 from pathlib import Path
@@ -25,7 +25,10 @@ ROWS_AT_ONCE = 512  # of stored pixels that are read together
 
 
 class OnnxGraph:
-    """A graph with one uint8 input of shape (N, S, S, C) and one float32 output of shape (N, ...), on all cores."""
+    """A graph with one uint8 input of shape (N, S, S, C) and float32 outputs of shape (N, ...), on all cores.
+
+    The first output is what the graph is for: features or probabilities. `outputs` gives the others too, by name.
+    """
 
     def __init__(self, graph: bytes | Path, *, threads: int = 0) -> None:
         self.threads = threads or cpu_count() or 1
@@ -40,45 +43,60 @@ class OnnxGraph:
                 f"ONNX Runtime cannot open the graph: {error}", hint="make the bundle again with `sortal train`"
             ) from error
         self.name = self.session.get_inputs()[0].name
+        self.names = [output.name for output in self.session.get_outputs()]
 
     def __call__(self, images_NSSC: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The first output; see `outputs`."""
+        return self.outputs(images_NSSC)[self.names[0]]
+
+    def outputs(self, images_NSSC: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         """Run all images in chunks of one size, all filled up but for a chunk that is alone: one image must not cost eight.
 
         So the last bits of an image's result may differ between few and many images; `padded` pays for bits that do not.
         """
-        total = len(images_NSSC)
         size = chunk_size(images_NSSC.shape[1:])
-        chunks = [images_NSSC[start : start + size] for start in range(0, total, size)]
+        chunks = [images_NSSC[start : start + size] for start in range(0, len(images_NSSC), size)]
         if len(chunks) <= 1:
-            return self._run(images_NSSC, pad_to=0)[:total]
+            return dict(zip(self.names, self._run(images_NSSC, pad_to=0), strict=True))
         with ThreadPoolExecutor(self.threads) as pool:
-            parts = list(pool.map(lambda chunk: self._run(chunk, pad_to=size), chunks))
-        return np.concatenate(parts)
+            return _joined(self.names, pool.map(lambda chunk: self._run(chunk, pad_to=size), chunks))
 
     def of_rows(
         self, pixels: "Pixels", rows_M: NDArray[np.int64], preprocess: Preprocess, *, observe: Observer = ignore
     ) -> NDArray[np.float32]:
-        """The output for stored pixels, shape (M, ...), a bounded number of rows at once."""
+        """The first output for stored pixels, shape (M, ...), a bounded number of rows at once."""
+        return self.outputs_of_rows(pixels, rows_M, preprocess, observe=observe)[self.names[0]]
+
+    def outputs_of_rows(
+        self, pixels: "Pixels", rows_M: NDArray[np.int64], preprocess: Preprocess, *, observe: Observer = ignore
+    ) -> dict[str, NDArray[np.float32]]:
+        """All outputs by name for stored pixels, each of shape (M, ...)."""
         parts = []
         for start in range(0, len(rows_M), ROWS_AT_ONCE):
-            parts.append(self(network_pixels(pixels.read(rows_M[start : start + ROWS_AT_ONCE]), preprocess)))
+            found = self.outputs(network_pixels(pixels.read(rows_M[start : start + ROWS_AT_ONCE]), preprocess))
+            parts.append([found[name] for name in self.names])
             observe(Progress("evaluate", min(start + ROWS_AT_ONCE, len(rows_M)), len(rows_M)))
-        return np.concatenate(parts)
+        return _joined(self.names, parts)
 
     def padded(self, images_NSSC: NDArray[np.uint8]) -> NDArray[np.float32]:
         """As a call, but even a single chunk is filled up, so that the same image gives the same bits in every company."""
         size = chunk_size(images_NSSC.shape[1:])
         if len(images_NSSC) >= size:
             return self(images_NSSC)
-        return self._run(images_NSSC, pad_to=size)
+        return self._run(images_NSSC, pad_to=size)[0]
 
-    def _run(self, images_NSSC: NDArray[np.uint8], *, pad_to: int) -> NDArray[np.float32]:
+    def _run(self, images_NSSC: NDArray[np.uint8], *, pad_to: int) -> list[NDArray[np.float32]]:
         count = len(images_NSSC)
         if count < pad_to:
             filler = np.zeros((pad_to - count, *images_NSSC.shape[1:]), dtype=np.uint8)
             images_NSSC = np.concatenate([images_NSSC, filler])
-        output: NDArray[np.float32] = self.session.run(None, {self.name: np.ascontiguousarray(images_NSSC)})[0]
-        return output[:count]
+        found: list[NDArray[np.float32]] = self.session.run(None, {self.name: np.ascontiguousarray(images_NSSC)})
+        return [output[:count] for output in found]
+
+
+def _joined(names: Sequence[str], parts: Iterable[Sequence[NDArray[np.float32]]]) -> dict[str, NDArray[np.float32]]:
+    """The outputs of several chunks, each put together."""
+    return {name: np.concatenate(found) for name, found in zip(names, zip(*parts, strict=True), strict=True)}
 
 
 def chunk_size(shape: Sequence[int]) -> int:
@@ -87,5 +105,7 @@ def chunk_size(shape: Sequence[int]) -> int:
 
 
 def predictor(bundle: Bundle) -> OnnxGraph:
-    """The bundle's own graph: preprocessed uint8 images (N, S, S, C) to calibrated probabilities (N, K)."""
+    """The bundle's own graph: preprocessed uint8 images (N, S, S, C) to calibrated probabilities (N, K), and whatever else it
+    gives: 'logits' (N, K) before calibration and 'novelty' (N,), the distance to familiar images (`Bundle.novelty`).
+    """
     return OnnxGraph(bundle.graph)

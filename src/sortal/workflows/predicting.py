@@ -29,6 +29,8 @@ class Answer:
     source: str
     probs_K: NDArray[np.float32] | None
     reason: str = ""
+    distance: float | None = None
+    """The graph's output `novelty`; None where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,9 @@ def as_prediction(answer: Answer, bundle: Bundle, top: int) -> dict[str, Any]:
     said_1K = task(bundle.task).said(answer.probs_K[None], bundle.thresholds)
     if said_1K is not None:
         return {"source": answer.source, "labels": [classes[k] for k in order if said_1K[0, k]], "top": ranked}
-    best = int(np.argmax(answer.probs_K))
-    return {"source": answer.source, "label": classes[best], "probability": float(answer.probs_K[best]), "top": ranked}
+    (label,) = bundle.labels(answer.probs_K[None], None if answer.distance is None else np.array([answer.distance]))
+    said = order[0] if label is None else classes.index(label)
+    return {"source": answer.source, "label": label, "probability": float(answer.probs_K[said]), "top": ranked}
 
 
 class Classifier:
@@ -101,11 +104,21 @@ class Classifier:
             done = 0
             for group in _ahead(pool, self._pixels, images, size * workers):
                 pixels = [item for item in group if not isinstance(item, Answer)]
-                probs = iter(self._graph(np.stack([array for _, array in pixels]))) if pixels else iter(())
+                told = self._told(pixels)
                 for item in group:
-                    yield item if isinstance(item, Answer) else Answer(item[0], next(probs))
+                    yield item if isinstance(item, Answer) else next(told)
                 done += len(group)
                 observe(Progress("predict", done, None))
+
+    def _told(self, images: list[tuple[str, NDArray[np.uint8]]]) -> Iterator[Answer]:
+        if not images:
+            return
+        found = self._graph.outputs(np.stack([pixels for _, pixels in images]))
+        distances_N = found.get("novelty")
+        for row, (name, _) in enumerate(images):
+            yield Answer(
+                name, found[self._graph.names[0]][row], distance=None if distances_N is None else float(distances_N[row])
+            )
 
     def _pixels(self, image: ImageLike) -> "Answer | tuple[str, NDArray[np.uint8]]":
         name = str(image) if isinstance(image, str | Path) else "<image>"
