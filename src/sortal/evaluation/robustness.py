@@ -85,7 +85,7 @@ def breaks(clean_N: NDArray[np.bool_], right_N: NDArray[np.bool_]) -> bool:
 def _luck(lost: int, won: int) -> float:
     """How likely so many or more of the images that changed would be lost, were both sides equally likely."""
     changed = lost + won
-    return sum(comb(changed, k) for k in range(lost, changed + 1)) / 2**changed
+    return float(sum(comb(changed, k) for k in range(lost, changed + 1)) / 2**changed)
 
 
 def told(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -99,8 +99,8 @@ def told(rows: Sequence[Mapping[str, Any]]) -> str:
         return f"none of the {len({row['corruption'] for row in rows[1:]})} corruptions takes {NOTICED:.0%} of the accuracy"
     row = fallen[0]
     return (
-        f"{CORRUPTIONS[first].about} ({first}) breaks the model first: at strength {row['strength']} of {STRENGTHS[-1]} accuracy "
-        f"falls from {clean['accuracy']:.3f} to {row['accuracy']:.3f}, on the same {row['images']:,} images"
+        f"{CORRUPTIONS[first].about} ({first}) breaks the model first: at strength {row['strength']} of {STRENGTHS[-1]} "
+        f"accuracy falls from {clean['accuracy']:.3f} to {row['accuracy']:.3f}, on the same {row['images']:,} images"
     )
 
 
