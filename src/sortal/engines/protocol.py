@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol, SupportsFloat
 import numpy as np
 from numpy.typing import NDArray
 
+from sortal.bundle import Bundle
 from sortal.data.samples import Samples
 from sortal.plan import Machine
 from sortal.preprocess import Preprocess
@@ -97,6 +98,20 @@ class Assembled(Protocol):
         """The same computation as an ONNX graph: uint8 (N, S, S, C) in, float32 (N, K) out, metadata inside."""
 
 
+class Attributor(Protocol):
+    """What a trained network looked at."""
+
+    def __call__(self, images_NSSC: NDArray[np.uint8], labels_N: NDArray[np.int64]) -> NDArray[np.float32]:
+        """How much each place of preprocessed images spoke for the label of that index: zero or more, shape (N, h, w)."""
+
+
+class Embedder(Protocol):
+    """What a trained network makes of images before it names them."""
+
+    def __call__(self, images_NSSC: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Features of preprocessed images, shape (N, D)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Input:
     """What a network wants to be fed, as far as its weights or its architecture say."""
@@ -160,3 +175,12 @@ class Engine(Protocol):
         self, recipe: Recipe, preprocess: Preprocess, samples: Samples, rows_N: NDArray[np.int64]
     ) -> NDArray[np.float32]:
         """What `training_views` of the same rows are told to be: shares of classes, float32 (N, K)."""
+
+    def attributions(self, bundle: Bundle) -> tuple[str, ...]:
+        """The methods of `attribute` that work for the bundle's network, the best for its architecture first."""
+
+    def attribute(self, bundle: Bundle, method: str) -> Attributor:
+        """Maps of what the bundle's network looked at; raises `NotSupported` for a method that it has no parts for."""
+
+    def embed(self, bundle: Bundle) -> Embedder:
+        """Features by the bundle's network."""

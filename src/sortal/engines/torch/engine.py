@@ -10,10 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sortal import recipe as recipes
+from sortal.bundle import Bundle
 from sortal.data.samples import Samples
 from sortal.engines.protocol import Arrays, Input, Parameters
 from sortal.engines.torch import device as devices
 from sortal.engines.torch import measure
+from sortal.engines.torch.attribution import TorchAttributor, TorchEmbedder, methods
 from sortal.engines.torch.cut import find_cut
 from sortal.engines.torch.export import to_onnx, with_initializer
 from sortal.engines.torch.frozen import TorchFrozen, to_bytes
@@ -154,6 +157,26 @@ class TorchEngine:
             targets = torch.nn.functional.one_hot(targets, len(samples.classes))
         shares_NK: NDArray[np.float32] = targets.to(torch.float32).numpy()
         return shares_NK
+
+    def attributions(self, bundle: Bundle) -> tuple[str, ...]:
+        return methods(self._shipped(bundle), bundle.preprocess.size)
+
+    def attribute(self, bundle: Bundle, method: str) -> TorchAttributor:
+        return TorchAttributor(self._shipped(bundle), bundle.preprocess.size, method)
+
+    def embed(self, bundle: Bundle) -> TorchEmbedder:
+        return TorchEmbedder(self._shipped(bundle))
+
+    def _shipped(self, bundle: Bundle) -> Network:
+        """A bundle's network with its own weights; those that it once started from are not needed."""
+        from safetensors.torch import load_file
+
+        recipe = recipes.parse(bundle.about["recipe"], place=f"the recipe in {bundle.path}")
+        torch.set_num_threads(recipe.threads or os.cpu_count() or 1)
+        started = recipe.model_copy(update={"weights": "none", "weights_sha256": ""})
+        network = self._network(started, bundle.preprocess, len(bundle.classes))
+        network.load_state_dict(load_file(bundle.weights))
+        return network.eval()
 
     def _pretrained(self, recipe: Recipe) -> bool:
         return recipe.strategy != "scratch" and recipe.weights != "none"
