@@ -77,6 +77,15 @@ def show_training(values: Values) -> None:
     show(Text.assemble(("next     ", "dim"), f"sortal predict {run} photo.jpg"))
 
 
+def show_maps(values: Values) -> None:
+    """Of `explain`: a line an image, and where its picture is."""
+    table = columns("image", "label", "prob.", "picture", numbers=False)
+    for row in values["maps"]:
+        table.add_row(plain(row["source"]), plain(row["label"]), f"{row['probability']:.3f}", plain(row["path"]))
+    if values["maps"]:
+        show(table)
+
+
 def show_study(values: Values) -> None:
     """Of `study`: a line a row, with what was chosen and how sure the differences are; then where the page is."""
     table = columns("row", "validation", "test\n(95% interval)", "points to\nthe first row", "")

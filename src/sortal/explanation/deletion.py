@@ -40,7 +40,7 @@ def deletion(
 
 def alike(first_hw: NDArray[np.floating], second_hw: NDArray[np.floating]) -> float:
     """Spearman's rank correlation of two maps of one shape, -1..1; 0 where one of them says nothing."""
-    ranks = [np.argsort(np.argsort(each.ravel(), kind="stable"), kind="stable").astype(np.float64) for each in (first_hw, second_hw)]
     if any(np.ptp(each) == 0 for each in (first_hw, second_hw)):
         return 0.0
-    return float(np.corrcoef(*ranks)[0, 1])
+    first, second = (np.argsort(np.argsort(each.ravel(), kind="stable"), kind="stable") for each in (first_hw, second_hw))
+    return float(np.corrcoef(first, second)[0, 1])

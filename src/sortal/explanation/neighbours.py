@@ -32,7 +32,9 @@ def nearest(
         if source in place:
             row_N[place[source]] = -np.inf
         best = [number for number in np.argsort(-row_N, kind="stable")[:shown].tolist() if np.isfinite(row_N[number])]
-        found.append([{"source": sources_N[each], "label": labels_N[each], "similarity": round(float(row_N[each]), 4)} for each in best])
+        found.append(
+            [{"source": sources_N[each], "label": labels_N[each], "similarity": round(float(row_N[each]), 4)} for each in best]
+        )
     return found
 
 

@@ -57,7 +57,7 @@ def heat_of(map_hw: NDArray[np.floating], side: int) -> NDArray[np.float32]:
         values = _blurred(values, len(values) / 28)
         top = float(np.quantile(values, 0.995)) or top
     large = Image.fromarray(np.minimum(values / top, 1)).resize((side, side), Image.Resampling.BICUBIC)
-    return np.clip((np.asarray(large, dtype=np.float32) - FROM) / (1 - FROM), 0, 1)
+    return np.asarray(np.clip((np.asarray(large, dtype=np.float32) - FROM) / (1 - FROM), 0, 1))
 
 
 def _blurred(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:

@@ -13,6 +13,7 @@ _WHERE = {
     "demo": "sortal.workflows.training",
     "study": "sortal.workflows.studying",
     "evaluate": "sortal.workflows.judging",
+    "explain": "sortal.workflows.explaining",
     "report": "sortal.workflows.reporting",
     "predict": "sortal.workflows.predicting",
     "predict_stream": "sortal.workflows.predicting",

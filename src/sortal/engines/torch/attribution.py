@@ -15,7 +15,7 @@ from sortal.errors import MissingExtra, NotSupported
 GRAD_CAM, ROLLOUT, INTEGRATED = "grad_cam", "attention_rollout", "integrated_gradients"
 AT_ONCE = 16  # images; bounds the memory of activations that gradients need
 FINE_ENOUGH = 4
-"""Places a side that a map should have to be worth looking at; where a network's last maps have fewer, earlier ones are taken."""
+"""Places a side that a map should have; where a network's last maps have fewer, earlier ones are taken."""
 STEPS = 32
 """Points along the way from grey to the image at which integrated gradients looks."""
 
@@ -54,7 +54,8 @@ class TorchAttributor:
         known = methods(network, size)
         if method not in known:
             raise NotSupported(
-                f"{method} does not work for this network", hint=f"take {' or '.join([*known, 'occlusion'])}, or no method at all"
+                f"{method} does not work for this network",
+                hint=f"take {' or '.join([*known, 'occlusion'])}, or no method at all",
             )
         self.network = network.eval()
         self.maps: Callable[[Tensor, Tensor], Tensor] = {
@@ -136,14 +137,14 @@ def rollout(network: Network, images: Tensor, labels: Tensor) -> Tensor:
 
 
 def integrated_gradients(network: Network, images: Tensor, labels: Tensor) -> Tensor:
-    """Integrated gradients (Sundararajan, Taly and Yan, ICML 2017) by captum, from the mean colour of the training to the image.
+    """Integrated gradients (Sundararajan, Taly and Yan, ICML 2017) by captum, from the mean colour to the image.
 
     Summed over colours; what spoke against the label counts as 0.
     """
     try:
         from captum.attr import IntegratedGradients
     except ModuleNotFoundError as error:
-        raise MissingExtra("captum (for integrated gradients)", "explain") from error
+        raise MissingExtra("captum (for integrated gradients)", "torch") from error
     grey = network.mean.expand(len(images), -1, *images.shape[2:]).contiguous()
     explain = IntegratedGradients(lambda inputs: _logits(network, inputs))
     found: Tensor = explain.attribute(images, grey, target=labels, n_steps=STEPS, internal_batch_size=AT_ONCE)
