@@ -1,7 +1,10 @@
 """Invented runs of any size, seeded: what the page, the figures and the numbers are tested on."""
 
+import base64
 import io
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -105,10 +108,88 @@ def report_of(predictions: Predictions, *, epochs: int = 30) -> Report:
     )
 
 
+def with_everything(report: Report) -> Report:
+    """All that may be known beside: diagnosis, findings, slices, coverage, learning curve, robustness, calibration, maps."""
+    accuracy = report.headline.accuracy
+
+    def scored(images: int, share: float) -> dict[str, Any]:
+        return {"images": images, "accuracy": share, "accuracy_interval": [max(0.0, share - 0.03), min(1.0, share + 0.02)]}
+
+    sources = [mistake["source"] for mistake in report.mistakes]
+    look = "data:image/jpeg;base64," + base64.b64encode(picture(120, 5)).decode()
+    near = [{"source": f"train/{n}.jpg", "label": report.classes[n % 2], "similarity": 0.93 - n / 50} for n in range(4)]
+    return replace(
+        report,
+        diagnosis=(
+            {
+                "kind": "label-noise", "severity": "severe", "change": {},
+                "evidence": "31 of 398 labels are probably wrong: a head that never saw them says another class with 0.95.",
+                "cure": "look at them with `sortal report RUN --edit` and train on the manifest that it writes",
+            },
+            {
+                "kind": "overfitting", "severity": "warning",
+                "evidence": "The loss on validation images rose from 0.22 in epoch 9 to 0.31 while training fell to 0.02.",
+                "cure": "stop earlier and decay weights more", "change": {"stop.patience": 5, "optimizer.weight_decay": 0.05},
+            },
+            {
+                "kind": "too-little-data", "severity": "note", "evidence": "Twice the images brought 3.1 points.",
+                "cure": "add images of bees", "change": {},
+            },
+        ),
+        findings=(
+            {
+                "kind": "imbalance", "severity": "note", "images": [], "detail": "bees has 3.1 times the images of ants",
+                "cure": "judge by macro_f1",
+            },
+            {
+                "kind": "copies-across-splits", "severity": "severe", "images": sources[:9],
+                "detail": "9 images of val are near copies of training images", "cure": "`sortal check --fix` groups them",
+            },
+        ),
+        slices=tuple(
+            {"by": by, "value": value, **scored(images, share)}
+            for by, value, images, share in [
+                ("brightness", "very dark", 40, accuracy - 0.2), ("brightness", "usual", 180, accuracy + 0.01),
+                ("brightness", "bright", 25, accuracy - 0.01), ("width", "below 200 pixels", 12, accuracy - 0.1),
+                ("width", "200 pixels or more", 233, min(1.0, accuracy + 0.04)),
+            ]
+        ),
+        coverage=tuple(
+            {"threshold": at, "coverage": 1 - at**3 / 2, **scored(200, min(1.0, accuracy + 0.05 * at))}
+            for at in (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+        ),
+        learning_curve=tuple(scored(images, accuracy - 12 / images) for images in (49, 98, 147, 196, 245)),
+        robustness=(
+            {"corruption": "none", "strength": 0, **scored(245, accuracy)},
+            *(
+                {"corruption": name, "strength": strength, **scored(245, max(0.0, accuracy - cost * strength**1.5))}
+                for name, cost in [("jpeg_quality", 0.002), ("gaussian-noise", 0.03), ("motion blur", 0.05), ("turn", 0.015)]
+                for strength in range(1, 6)
+            ),
+        ),
+        calibration={
+            "method": "vector", "chosen_on": "val",
+            "candidates": [
+                {"method": name, "log_loss": loss}
+                for name, loss in [("none", 0.4182), ("temperature", 0.3391), ("vector", 0.3302), ("isotonic", 0.3755)]
+            ],
+            "conformal": {"coverage_wanted": 0.9, "coverage": 0.9123, "mean_size": 1.21},
+            "novelty": {"method": "nearest training features", "threshold": 0.42},
+        },
+        maps={source: {"map": look, "nearest": near} for source in sources},
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="session")
 def two_classes() -> Report:
     """Few photographs: cross-validation and the user's own validation split."""
     return invented_report(["ants", "bees"], {"cross_validation": 245, "val": 153}, skill=2.2)
+
+
+@pytest.fixture(scope="session")
+def everything(two_classes: Report) -> Report:
+    """A report in which every part has something to show."""
+    return with_everything(two_classes)
 
 
 @pytest.fixture(scope="session")

@@ -1,134 +1,24 @@
-"""The page in a real browser, at the width of a phone and of a desk, driven over Chromium's own protocol through two pipes."""
+"""The page in a real browser, at the width of a phone and of a desk: what it shows, and what a click and a key do."""
 
-import base64
-import contextlib
-import itertools
 import json
-import os
-import select
-import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 
-from sortal.reporting.model import Report
-from sortal.reporting.page import render, wanted_thumbnails
+from sortal.evaluation.scores import score
+from sortal.predictions import Predictions
+from sortal.reporting.model import Report, build
+from sortal.reporting.page import render
+from sortal.reporting.pictures import wanted_small, wanted_thumbnails
 from sortal.reporting.study import render as render_study
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--remote-debugging-pipe",
-]  # fmt: skip
-SIZES = {"phone": (390, 844), "desk": (1280, 900)}
-SECONDS = 60.0
+from tests.chromium import CHROMIUM, SIZES, Browser, chromium
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
 ]
-
-# Chromium reads commands from descriptor 3 and writes answers to 4; the two are put there between fork and exec.
-START = "import os, sys; i, o = map(int, sys.argv[1:3]); os.dup2(i, 3); os.dup2(o, 4); os.execv(sys.argv[3], sys.argv[3:])"
-
-
-class Browser:
-    """A headless Chromium with one tab; messages are JSON, ended by a zero byte."""
-
-    def __init__(self, commands: int, answers: int) -> None:
-        self.commands, self.answers = commands, answers
-        self.buffer = b""
-        self.numbers = itertools.count(1)
-        self.events: list[dict[str, Any]] = []
-        target = self("Target.createTarget", url="about:blank")["targetId"]
-        self.session = self("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        self("Network.enable")
-        self("Page.enable")
-
-    def __call__(self, method: str, **values: Any) -> dict[str, Any]:
-        number = next(self.numbers)
-        message = {"id": number, "method": method, "params": values}
-        if hasattr(self, "session"):
-            message["sessionId"] = self.session
-        os.write(self.commands, json.dumps(message).encode() + b"\0")
-        while (answer := self._receive()).get("id") != number:
-            self.events.append(answer)
-        assert "error" not in answer, answer
-        return answer["result"]
-
-    def _receive(self) -> dict[str, Any]:
-        deadline = time.monotonic() + SECONDS
-        while b"\0" not in self.buffer:
-            ready, _, _ = select.select([self.answers], [], [], max(0.0, deadline - time.monotonic()))
-            assert ready, f"Chromium said nothing for {SECONDS:.0f} s"
-            part = os.read(self.answers, 1 << 20)
-            assert part, "Chromium ended"
-            self.buffer += part
-        message, _, self.buffer = self.buffer.partition(b"\0")
-        return json.loads(message)
-
-    def open(self, path: Path, size: tuple[int, int], *, dark: bool = False) -> None:
-        """Show a file at a size, as a phone would where it is narrow, and wait until all of it is there."""
-        width, height = size
-        phone = width < 600
-        self("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone)
-        self("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
-        self.events.clear()
-        self("Page.navigate", url=path.as_uri())
-        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
-            self.events.append(self._receive())
-
-    def value(self, expression: str) -> Any:
-        """What a line of script comes to in the page."""
-        answer = self("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in answer, answer
-        return answer["result"]["value"]
-
-    def screenshot(self, path: Path) -> None:
-        """All of the page as a PNG, for whoever wants to look at it."""
-        path.write_bytes(base64.b64decode(self("Page.captureScreenshot", captureBeyondViewport=True)["data"]))
-
-    @property
-    def requested(self) -> list[str]:
-        """Addresses that the page asked for."""
-        return [
-            event["params"]["request"]["url"] for event in self.events if event.get("method") == "Network.requestWillBeSent"
-        ]
-
-
-@contextlib.contextmanager
-def chromium(profile: Path) -> Iterator[Browser]:
-    """Start one with a fresh profile, and end it."""
-    assert CHROMIUM
-    theirs_in, commands = os.pipe()
-    answers, theirs_out = os.pipe()
-    # Out of the way of 3 and 4, which they are about to become.
-    high = [os.dup(end) if end > 4 else os.dup(os.dup(os.dup(end))) for end in (theirs_in, theirs_out)]
-    for end in high:
-        os.set_inheritable(end, True)
-    process = subprocess.Popen(
-        [sys.executable, "-c", START, *map(str, high), CHROMIUM, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
-        pass_fds=high,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    for end in (theirs_in, theirs_out, *high):
-        os.close(end)
-    try:
-        yield Browser(commands, answers)
-    finally:
-        os.close(commands)  # Chromium goes when its commands end
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        os.close(answers)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +27,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield started
 
 
-@pytest.fixture(scope="module", params=["two_classes", "ten_classes", "hundred_classes"])
+@pytest.fixture(scope="module", params=["everything", "ten_classes", "hundred_classes", "several_labels"])
 def report(request: pytest.FixtureRequest) -> Report:
     return request.getfixturevalue(request.param)
 
@@ -147,8 +37,10 @@ def folder(report: Report, tmp_path_factory: pytest.TempPathFactory, picture: Ca
     """A folder with report.html and report.json."""
     path = tmp_path_factory.mktemp("report")
     thumbnails = {source: picture(120, seed) for seed, source in enumerate(wanted_thumbnails(report))}
+    small = {source: picture(28, seed % 9, "PNG") for seed, source in enumerate(wanted_small(report))}
     inputs = [(f"mixed {seed}", picture(28, seed, "PNG")) for seed in range(8)]
-    (path / "report.html").write_text(render(report, thumbnails=thumbnails, inputs=inputs), encoding="utf-8")
+    page = render(report, thumbnails=thumbnails, small=small, inputs=inputs)
+    (path / "report.html").write_text(page, encoding="utf-8")
     report.save(path / "report.json")
     return path
 
@@ -197,15 +89,153 @@ def test_chart_labels_are_eleven_pixels_high_or_more(opened: Browser) -> None:
     assert opened.value(smallest) >= 11
 
 
-def test_text_stands_out_from_its_ground_in_light_and_dark(browser: Browser, two_classes: Report, tmp_path: Path) -> None:
+CONTRAST = """(() => {
+    const parse = (text) => (text.match(/[\\d.]+/g) || [0, 0, 0, 0]).map(Number);
+    const over = ([r, g, b, a = 1], below) => [r, g, b].map((c, i) => a * c + (1 - a) * below[i]);
+    const light = (colour) => {
+        const [r, g, b] = colour.map((c) => (c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const ground = (element) => {
+        const layers = [];
+        for (let each = element; each; each = each.parentElement) layers.unshift(parse(getComputedStyle(each).backgroundColor));
+        return layers.reduce((below, layer) => over(layer, below), [255, 255, 255]);
+    };
+    document.querySelectorAll('details').forEach((each) => { each.open = true; });
+    const found = {};
+    let seen = 0;
+    for (const element of document.querySelectorAll('body *')) {
+        const style = getComputedStyle(element);
+        const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+        if (!own || !element.getClientRects().length || element.closest('script, .hidden, title')) continue;
+        const below = ground(element);
+        const ink = over(parse(element instanceof SVGElement ? style.fill : style.color), below);
+        const [low, high] = [light(ink), light(below)].sort((a, b) => a - b);
+        const ratio = (high + 0.05) / (low + 0.05);
+        const size = parseFloat(style.fontSize);
+        seen += 1;
+        const large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
+        if (ratio < (large ? 3 : 4.5)) found[`${element.tagName}.${element.className} in ${element.parentElement.className}`] = ratio.toFixed(2);
+    }
+    return [seen, found];
+})()"""
+"""How many pieces of text were looked at, and those whose ratio is below WCAG 2's AA: 4.5, or 3 for large type."""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_all_text_stands_out_from_its_ground_in_light_and_dark(
+    browser: Browser, folder: Path, report: Report, dark: bool
+) -> None:
+    browser.open(folder / "report.html", SIZES["phone"], dark=dark)
+    browser.value("document.querySelector('#confusion .open').click()")
+    seen, too_faint = browser.value(CONTRAST)
+    assert seen > 100
+    assert too_faint == {}
+    paper = browser.value("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
+    assert (sum(paper) < 3 * 128) is dark
+
+
+def test_text_too_near_to_its_ground_is_seen_by_the_test_above(matrix: Browser) -> None:
+    matrix.value("document.querySelector('.basis').style.color = '#8a8a8a'")
+    assert list(matrix.value(CONTRAST)[1]) == ["P.basis in "]
+
+
+def cell(browser: Browser) -> str:
+    """What the panel of the confusion matrix says, '' where it is not there."""
+    return str(browser.value("document.getElementById('cell').innerText.replace(/\\s+/g, ' ').trim()"))
+
+
+@pytest.fixture
+def matrix(browser: Browser, everything: Report, tmp_path: Path, picture: Callable[..., bytes]) -> Browser:
+    """A report of two classes, opened; its matrix has four cells."""
+    small = {source: picture(28, seed % 9, "PNG") for seed, source in enumerate(wanted_small(everything))}
+    (tmp_path / "report.html").write_text(render(everything, small=small), encoding="utf-8")
+    browser.open(tmp_path / "report.html", SIZES["desk"])
+    return browser
+
+
+def test_a_click_on_a_cell_shows_its_pictures_and_another_puts_them_away(matrix: Browser, everything: Report) -> None:
+    wanted = {tuple(row["cell"]): row["images"] for row in everything.examples}
+    counts = everything.confusion[everything.headline.split]
+    assert cell(matrix) == ""
+    matrix.click(".matrix tbody tr:nth-child(1) td:nth-of-type(2) button")
+    shown = cell(matrix)
+    assert shown.startswith(f"{counts[0][1]} of {sum(counts[0])} ants taken for bees")
+    assert matrix.value("[...document.querySelectorAll('#cell img')].map(image => image.alt)") == [
+        image["source"] for image in wanted[0, 1]
+    ]
+    assert matrix.value("[...document.querySelectorAll('#cell data')].map(each => Number(each.value))") == [
+        image["probability"] for image in wanted[0, 1]
+    ]
+    assert matrix.until("[...document.querySelectorAll('#cell img')].every(image => image.complete && image.naturalWidth > 0)")
+    matrix.click(".matrix tbody tr:nth-child(2) td:nth-of-type(2) button")
+    assert f"{counts[1][1]} of {sum(counts[1])} bees recognised" in cell(matrix)
+    assert f"and {counts[1][1] - len(wanted[1, 1])} more" in cell(matrix)
+    assert matrix.value("document.querySelectorAll('[aria-expanded=true]').length") == 1
+    matrix.click(".matrix tbody tr:nth-child(2) td:nth-of-type(2) button")
+    assert cell(matrix) == ""
+
+
+def test_arrows_go_from_cell_to_cell_enter_opens_and_escape_closes(matrix: Browser) -> None:
+    focus = "document.activeElement.getAttribute('aria-label')"
+    assert matrix.value("document.querySelectorAll('.matrix [tabindex=\\'0\\']').length") == 1
+    matrix.value("document.querySelector('.matrix [tabindex=\\'0\\']').focus()")
+    assert "ants recognised" in matrix.value(focus)
+    matrix.press("ArrowRight")
+    assert "ants taken for bees" in matrix.value(focus)
+    matrix.press("ArrowRight", "ArrowDown")
+    assert "bees recognised" in matrix.value(focus)
+    matrix.press("ArrowLeft", "Enter")
+    assert "bees taken for ants" in cell(matrix)
+    assert matrix.value("document.activeElement.getAttribute('aria-expanded')") == "true"
+    matrix.press("Escape")
+    assert cell(matrix) == ""
+    assert "bees taken for ants" in matrix.value(focus)
+
+
+def test_all_that_can_be_pressed_can_be_reached_by_tab_and_is_named(matrix: Browser) -> None:
+    matrix.value("document.body.focus()")
+    names: list[str] = []
+    for _ in range(60):
+        matrix.press("Tab")
+        names.append(
+            matrix.value("""(() => {
+                const at = document.activeElement;
+                const name = at.getAttribute('aria-label') || at.innerText;
+                const seen = getComputedStyle(at).outlineStyle !== 'none';
+                return at === document.body ? '' : (seen ? '' : 'UNSEEN ') + at.tagName + ' ' + name.trim();
+            })()""")
+        )
+        if not names[-1]:
+            break
+    reached = [name for name in names if name]
+    assert reached[0] == "A Skip to the report"
+    assert any(name.startswith("BUTTON") for name in reached)
+    assert any(name.startswith("SUMMARY") for name in reached)
+    assert not [name for name in reached if name.startswith("UNSEEN") or len(name.split()) < 2]
+
+
+def test_what_is_folded_is_unfolded_on_paper(matrix: Browser) -> None:
+    closed = "document.querySelectorAll('details:not([open])').length"
+    before = matrix.value(closed)
+    assert before > 1
+    matrix.value("dispatchEvent(new Event('beforeprint'))")
+    assert matrix.value(closed) == 0
+    matrix.value("dispatchEvent(new Event('afterprint'))")
+    assert matrix.value(closed) == before
+
+
+def test_names_are_text_wherever_the_script_puts_them(browser: Browser, tmp_path: Path) -> None:
+    hostile = '"><img src=x onerror="document.title=1"></script><script>document.title=1</script>\u202egpj'
+    given = Predictions((hostile,), (hostile, "b"), np.array([[0.1, 0.9]], np.float32), np.array([0]), ("test",))
     path = tmp_path / "report.html"
-    path.write_text(render(two_classes), encoding="utf-8")
-    colours = "['color', 'backgroundColor'].map(key => getComputedStyle(document.body)[key].match(/\\d+/g).map(Number))"
-    for dark in (False, True):
-        browser.open(path, SIZES["desk"], dark=dark)
-        ink, paper = browser.value(colours)
-        assert contrast(ink, paper) > 7
-        assert (sum(paper) < sum(ink)) is dark
+    path.write_text(render(build(name="x", created="", scores=score(given), predictions=given, chosen={})), encoding="utf-8")
+    browser.open(path, SIZES["phone"])
+    browser.click(".matrix button")
+    assert "\\u202egpj" in browser.value("document.querySelector('#cell .source').textContent")
+    assert browser.value("document.title").startswith("x: ")
+    assert browser.value("document.querySelectorAll('img').length") == 0
+    test_the_page_is_no_wider_than_the_window(browser)
 
 
 @pytest.mark.parametrize("size", sorted(SIZES))
@@ -223,14 +253,3 @@ def test_the_page_of_a_study_fits_the_window(
     test_nothing_is_asked_of_a_network(browser)
     test_chart_labels_are_eleven_pixels_high_or_more(browser)
     assert browser.value("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
-
-
-def contrast(one: list[int], other: list[int]) -> float:
-    """The ratio of WCAG 2, 1..21."""
-
-    def luminance(colour: list[int]) -> float:
-        linear = [(c / 255 / 12.92 if c / 255 <= 0.04045 else ((c / 255 + 0.055) / 1.055) ** 2.4) for c in colour[:3]]
-        return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-    low, high = sorted([luminance(one), luminance(other)])
-    return (high + 0.05) / (low + 0.05)

@@ -11,6 +11,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from sortal.reporting.words import plain
+
 WIDTH, HEIGHT = 360, 236
 LEFT, RIGHT, TOP, BOTTOM = 54, 20, 14, 42
 TINY = 1e-30
@@ -40,7 +42,8 @@ class Axis:
     def text(self, value: float) -> str:
         """A value as it is written beside a tick; all ticks of an axis are written alike."""
         if self.percent:
-            return f"{100 * value:.{1 if self._step < 0.01 else 0}f}%"
+            step = 100 * self._step
+            return f"{100 * value:.{0 if abs(step - round(step)) < 1e-9 else 1}f}%"
         if value and self._step < 1e-3:
             mantissa, _, power = f"{value:.1e}".partition("e")
             return f"{mantissa.removesuffix('.0')}e{int(power)}".replace("-", "\u2212")  # a real minus sign
@@ -137,6 +140,26 @@ def reliability_chart(title: str, bins: Sequence[Mapping[str, Any]], *, across: 
     return _svg(title, told, parts)
 
 
+def share_chart(title: str, rows: Sequence[Mapping[str, Any]], *, x: str, across: str, percent: bool = False) -> Markup:
+    """Accuracy of each row over its value of `x`, joined by a line, with a 95% whisker where the row has an interval."""
+    found = sorted((row for row in rows if row["accuracy"] is not None), key=lambda row: row[x])
+    limits = [limit for row in found for limit in row.get("accuracy_interval") or () if limit is not None]
+    wide = axis([float(row[x]) for row in found], whole=not percent, percent=percent)
+    up = axis([*(row["accuracy"] for row in found), *limits], percent=True)
+    parts = [_frame(wide, up, across)]
+    spots = [(_x(wide, row[x]), _y(up, row["accuracy"])) for row in found]
+    for row, (left, _) in zip(found, spots, strict=True):
+        low, high = row.get("accuracy_interval") or (None, None)
+        if low is not None and high is not None:
+            ends = f'y1="{_y(up, low):.1f}" y2="{_y(up, high):.1f}"'
+            parts.append(f'<line class="whisker" x1="{left:.1f}" x2="{left:.1f}" {ends}/>')
+    if len(spots) > 1:
+        parts.append(f'<polyline class="line s1" points="{" ".join(f"{left:.1f},{top:.1f}" for left, top in spots)}"/>')
+    parts += [f'<circle class="dot s1" cx="{left:.1f}" cy="{top:.1f}" r="3.5"/>' for left, top in spots]
+    told = "; ".join(f"{wide.text(row[x])}: {row['accuracy']:.1%}" for row in found)
+    return _svg(title, told, parts)
+
+
 def _finite(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, float | None]]:
     kept: list[tuple[float, float | None]] = [(x, y) for x, y in points if y is not None and math.isfinite(y)]
     stride = max(1, math.ceil(len(kept) / MOST_POINTS))
@@ -156,17 +179,21 @@ def _frame(across: Axis, up: Axis, x_label: str) -> str:
     for tick in up.ticks:
         y = _y(up, tick)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{escape(up.text(tick))}</text>')
+        parts.append(f'<text x="{LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{_text(up.text(tick))}</text>')
     for tick in across.ticks:
         x = _x(across, tick)
-        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 17}" text-anchor="middle">{escape(across.text(tick))}</text>')
+        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 17}" text-anchor="middle">{_text(across.text(tick))}</text>')
     middle = (LEFT + WIDTH - RIGHT) / 2
-    parts.append(f'<text class="label" x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_label)}</text>')
+    parts.append(f'<text class="label" x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{_text(x_label)}</text>')
     return "".join(parts)
+
+
+def _text(text: str) -> Markup:
+    return escape(plain(text))
 
 
 def _svg(title: str, told: str, parts: Sequence[str]) -> Markup:
     return Markup(
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}. {escape(told)}">'
-        f"<title>{escape(title)}</title>{''.join(parts)}</svg>"
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{_text(title)}. {_text(told)}">'
+        f"<title>{_text(title)}</title>{''.join(parts)}</svg>"
     )

@@ -19,6 +19,7 @@ from sortal.manifest import Manifest
 from sortal.predictions import Predictions
 from sortal.recipe import Recipe
 from sortal.reporting import words
+from sortal.reporting.examples import examples
 from sortal.reporting.telling import TELLINGS
 
 FORMAT = 1
@@ -36,6 +37,7 @@ ROWS = frozenset(
         "coverage",
         "learning_curve",
         "robustness",
+        "examples",
     )
 )
 """The fields that are tuples."""
@@ -105,9 +107,10 @@ class Report:
         calibration: method, chosen_on, candidates (rows of method, log_loss), conformal, novelty (mappings).
         maps: source to map (a picture of what the model looked at, as a data URI) and nearest (rows of source, label,
             similarity: the training images most like it, the most like first).
+        examples: images that stand for the cells of the confusion matrix, as in `reporting.examples`.
 
-    The last eight are empty where they are not known, as in a report that an older version wrote; whoever computes one
-    puts it in with `dataclasses.replace`.
+    All from `findings` on are empty where they are not known, as in a report that an older version wrote; whoever computes
+    one puts it in with `dataclasses.replace`.
     """
 
     headline: Headline
@@ -139,6 +142,7 @@ class Report:
     robustness: tuple[Mapping[str, Any], ...] = ()
     calibration: Mapping[str, Any] = field(default_factory=dict)
     maps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    examples: tuple[Mapping[str, Any], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain data that any JSON parser takes: what is not a finite number is null."""
@@ -232,6 +236,7 @@ def build(
         files=dict(files or {}),
         versions=dict(versions or {}),
         task=scores.task,
+        examples=tuple(examples(predictions.split(split))),
     )
 
 

@@ -1,121 +1,167 @@
-"""The page: one HTML file that holds a whole report, opens anywhere without a network, and runs no script."""
+"""The page: one HTML file that holds a whole report and opens anywhere without a network."""
 
 import base64
-import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from heapq import nlargest
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from sortal.errors import DataError, MissingExtra
-from sortal.reporting import words
+from sortal.errors import MissingExtra
+from sortal.reporting import confusion, parts, words
 from sortal.reporting.model import Report
+from sortal.reporting.pictures import MOST_CARDS, MOST_INPUTS, MOST_NEAREST, MOST_OF_FINDING, Room
 from sortal.reporting.telling import TELLINGS
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-MOST_CARDS = 48
-"""Mistakes shown as cards."""
-MOST_INPUTS = 24
-"""Training inputs shown."""
-MOST_CLASSES_IN_MATRIX = 200
-"""With more classes the matrix would be millions of cells; the page then lists the pairs that are confused most."""
-MOST_PAIRS = 10
-MOST_BYTES = 8 << 20
-"""Of pictures in one page; what is beyond is left out and counted."""
-
-# Share of a true class's images in a cell at which its colour deepens. Mistakes are few, so the steps start low.
-HEAT = (0.0, 0.05, 0.1, 0.2, 0.4, 0.7)
-
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """An image for the page: its address (all of it, as a data URI), what it shows, and whether its pixels should stay
-    square.
+class Desk:
+    """What makes a page of one that a person marks images on: the secret that the server wants to see, the classes that a
+    person may choose, what the images are by now, and the labels that a finding proposes.
     """
 
-    address: str
-    caption: str
-    tiny: bool
+    token: str
+    classes: Sequence[str]
+    states: Mapping[str, Mapping[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One cell of the confusion matrix: a count, its share of the true class's images, and its colour's class."""
+@dataclass(slots=True)
+class _Marks:
+    """What a person can mark on a page, in order: each mark is of some images, for which labels may be proposed."""
 
-    count: int
-    heat: str
-    told: str
+    rows: list[dict[str, Any]] = field(default_factory=list)
 
-
-def wanted_thumbnails(report: Report) -> list[str]:
-    """The sources that `render` shows as cards: make thumbnails of these, 160 to 320 pixels wide."""
-    return [mistake["source"] for mistake in report.mistakes[:MOST_CARDS]]
+    def add(self, sources: Sequence[str], labels: Mapping[str, Sequence[str]]) -> int:
+        self.rows.append({"sources": list(sources), "labels": {source: list(names) for source, names in labels.items()}})
+        return len(self.rows) - 1
 
 
-def render(report: Report, *, thumbnails: Mapping[str, bytes] | None = None, inputs: Sequence[tuple[str, bytes]] = ()) -> str:
+def render(
+    report: Report,
+    *,
+    thumbnails: Mapping[str, bytes] | None = None,
+    small: Mapping[str, bytes] | None = None,
+    inputs: Sequence[tuple[str, bytes]] = (),
+    desk: Desk | None = None,
+) -> str:
     """The whole page as text.
 
-    `thumbnails` are JPEG or PNG files by source, for `wanted_thumbnails`; a card without one says so. `inputs` are
-    training inputs as the network saw them, (caption, JPEG or PNG file). Pictures beyond 8 MB together are left out.
-    All names are treated as hostile: nothing in them becomes markup. Raises `MissingExtra` without jinja2, `DataError`
-    for other bytes.
+    `thumbnails` are JPEG or PNG files by source, for `pictures.wanted_thumbnails`, `small` smaller ones for
+    `pictures.wanted_small`; a card without one says so. `inputs` are training inputs as the network saw them, (caption, JPEG
+    or PNG file). Pictures beyond `pictures.MOST_BYTES` together are left out. With a `desk`, images can be marked. All names
+    are treated as hostile: nothing in them becomes markup or script. Raises `MissingExtra` without jinja2, `DataError` for
+    other bytes.
     """
-    # Pictures first get their share in the order in which they are shown.
-    room = Room(MOST_BYTES)
-    cards = [
-        {**mistake, "picture": room.picture((thumbnails or {}).get(mistake["source"]), mistake["source"])}
-        for mistake in report.mistakes[:MOST_CARDS]
-    ]
+    # Pictures first get their share in the order in which they are shown; those behind cells come last.
+    room, marks = Room(), _Marks()
+    small = small or {}
+    cards = [_card(mistake, report, thumbnails or {}, small, room, marks) for mistake in report.mistakes[:MOST_CARDS]]
+    findings = [_finding(row, small, room, marks) for row in parts.by_gravity(report.findings)]
     shown = [picture for caption, data in inputs[:MOST_INPUTS] if (picture := room.picture(data, caption))]
     telling = TELLINGS[report.task]
-    confusion: dict[str, Callable[[Report], Mapping[str, Any]]] = {
-        "confusion_classes.html": lambda report: {
-            "matrix": matrix(report.confusion[report.headline.split], report.classes),
-            "pairs": _pairs(report),
-        },
-        "confusion_labels.html": lambda report: {"label_counts": _label_counts(report)},
-    }
+    script = _asset("page.js") + (_asset("desk.js") if desk else "")
+    values: dict[str, Any] = {**confusion.parts(report), **parts.robustness(report)}
     return (
         environment()
         .get_template("page.html")
         .render(
             report=report,
             css=css(),
-            charts=_charts(report) if report.curves else [],
+            script=_safe(script),
+            allowed=_allowed(script, served=desk is not None),
+            known=_known(report, small, room, marks, desk),
+            desk=desk,
+            parts=parts.present(report, inputs=bool(shown)),
+            charts=parts.charts(report) if report.curves else [],
+            coverage=parts.coverage(report) if report.coverage else None,
+            growth=parts.growth(report) if report.learning_curve else None,
+            slices=parts.slices(report),
             calibration=_calibration(report),
             telling=telling,
-            **confusion[telling.confusion](report),
             cards=cards,
+            explained=any(card["map"] or card["nearest"] for card in cards),
+            findings=findings,
+            most_listed=parts.MOST_LISTED,
             inputs=shown,
             metrics=[row for row in telling.metrics if any(scores[row[0]] is not None for scores in report.metrics.values())],
             settings=list(flat(report.recipe)),
+            **values,
         )
     )
 
 
-class Room:
-    """Hands out data URIs until the room for pictures is used up."""
+def _card(
+    mistake: Mapping[str, Any],
+    report: Report,
+    thumbnails: Mapping[str, bytes],
+    small: Mapping[str, bytes],
+    room: Room,
+    marks: _Marks,
+) -> dict[str, Any]:
+    source = mistake["source"]
+    known = report.maps.get(source, {})
+    return {
+        **mistake,
+        "picture": room.picture(thumbnails.get(source), source),
+        "map": room.map(known.get("map"), source),
+        "nearest": [
+            {**near, "picture": room.picture(small.get(near["source"]), near["source"])}
+            for near in known.get("nearest", [])[:MOST_NEAREST]
+        ],
+        "mark": marks.add([source], {source: _proposed(mistake)}),
+    }
 
-    def __init__(self, most: int) -> None:
-        self.left = most
 
-    def picture(self, data: bytes | None, caption: str) -> Picture | None:
-        if data is None or len(data) * 4 // 3 > self.left:
-            return None
-        self.left -= len(data) * 4 // 3
-        if data.startswith(b"\x89PNG\r\n\x1a\n") and len(data) >= 24:
-            kind, tiny = "png", struct.unpack(">I", data[16:20])[0] <= 64
-        elif data.startswith(b"\xff\xd8\xff"):
-            kind, tiny = "jpeg", False
-        else:
-            raise DataError(f"the picture for {caption!r} is neither JPEG nor PNG", hint="encode it as one of them")
-        return Picture(f"data:image/{kind};base64,{base64.b64encode(data).decode()}", caption, tiny)
+def _proposed(mistake: Mapping[str, Any]) -> list[str]:
+    """What the model would have the labels be: what it said. Of several labels a mistake names what was wrong only."""
+    return [] if "surest" in mistake else [mistake["predicted"]]
+
+
+def _finding(row: Mapping[str, Any], small: Mapping[str, bytes], room: Room, marks: _Marks) -> dict[str, Any]:
+    found = [room.picture(small.get(source), source) for source in row["images"][:MOST_OF_FINDING]]
+    return {**row, "pictures": [picture for picture in found if picture], "mark": marks.add(row["images"], {})}
+
+
+def _known(report: Report, small: Mapping[str, bytes], room: Room, marks: _Marks, desk: Desk | None) -> Any:
+    """What the script knows: the pictures behind each cell, and what can be marked."""
+    pictures: list[list[Any]] = []
+    place: dict[str, int] = {}
+    for source in (image["source"] for row in report.examples for image in row["images"]):
+        if source not in place and (picture := room.picture(small.get(source), source)):
+            place[source] = len(pictures)
+            pictures.append([picture.address, picture.tiny])
+    cells = {}
+    for row in report.examples:
+        said, count = confusion.told(report, row["cell"])
+        images = [[place.get(image["source"], -1), image["source"], image["probability"]] for image in row["images"]]
+        proposed = report.classes[row["cell"][1]] if report.task == "multi_class" else None
+        cells["-".join(map(str, row["cell"]))] = {"told": said, "count": count, "images": images, "proposed": proposed}
+    known: dict[str, Any] = {"cells": cells, "pictures": pictures}
+    if desk:
+        known["desk"] = {"token": desk.token, "classes": list(desk.classes), "states": desk.states, "marks": marks.rows}
+    return _json(known)
+
+
+def _json(values: Any) -> Any:
+    """JSON in ASCII that cannot end the element that it stands in, whatever names are in it."""
+    from markupsafe import Markup
+
+    text = json.dumps(values, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _allowed(script: str, *, served: bool) -> str:
+    """What the page's policy allows besides pictures and style: this very script, and where it is served its own server."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return f"; script-src 'sha256-{digest}'" + ("; connect-src 'self'" if served else "")
 
 
 def environment() -> "Environment":
+    """Where templates come from; whatever they write is escaped, and marks that steer the direction of text are spelt out."""
     try:
         from jinja2 import Environment, FunctionLoader, StrictUndefined
     except ImportError as error:
@@ -124,6 +170,7 @@ def environment() -> "Environment":
         loader=FunctionLoader(lambda name: _asset(name)),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_finalized,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -131,44 +178,35 @@ def environment() -> "Environment":
 
     environment.filters |= {
         "percent": words.percent, "points": words.points, "split_name": words.split_name, "duration": words.duration,
-        "colour": colour,
+        "figure": words.figure, "colour": colour, "spoken": parts.spoken, "coded": parts.coded, "toml": toml,
+        "flattened": flattened, "mark": _mark,
     }  # fmt: skip
     return environment
 
 
+def _finalized(value: Any) -> Any:
+    return words.plain(value) if type(value) is str else value
+
+
+def _mark(number: int) -> Any:
+    from markupsafe import Markup
+
+    return Markup(f'data-mark="{number:d}" tabindex="0"')
+
+
 def _asset(name: str) -> str:
-    return files("sortal.reporting").joinpath(name).read_text(encoding="utf-8")
+    return files("sortal.reporting").joinpath(*name.split("/")).read_text(encoding="utf-8")
 
 
 def css() -> Any:
+    """The style sheet."""
+    return _safe(_asset("page.css"))
+
+
+def _safe(text: str) -> Any:
     from markupsafe import Markup
 
-    return Markup(_asset("page.css"))
-
-
-def _charts(report: Report) -> list[tuple[str, list[str], Any]]:
-    """Caption, legend and drawing of each chart of the training."""
-    from sortal.reporting.charts import Line, line_chart
-
-    rows = report.curves
-    marked = float(report.epoch) if report.epoch else None
-    scored = sorted({name for row in rows for name in row["scores"]})
-
-    def line(name: str, values: Sequence[float | None]) -> Line:
-        return Line(name, [(float(row["epoch"]), value) for row, value in zip(rows, values, strict=True)])
-
-    def validation(name: str) -> Line:
-        return line("validation", [row["scores"].get(name) for row in rows])
-
-    losses = [line("training", [row["loss"] for row in rows])]
-    losses += [validation("log_loss")] if "log_loss" in scored else []
-    charts = [("Loss", [item.name for item in losses], line_chart("Loss", losses, marked=marked))]
-    for name in scored:
-        if name != "log_loss":
-            title = f"{name.replace('_', ' ').capitalize()} on validation images"
-            charts.append((title, [], line_chart(title, [validation(name)], percent=True, marked=marked)))
-    rates = line_chart("Learning rate", [line("learning rate", [row["rate"] for row in rows])], from_zero=True)
-    return [*charts, ("Learning rate", [], rates)]
+    return Markup(text)
 
 
 def _calibration(report: Report) -> Any:
@@ -178,52 +216,24 @@ def _calibration(report: Report) -> Any:
     return reliability_chart(said.title, report.reliability[report.headline.split], across=said.across_short)
 
 
-def matrix(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> list[tuple[str, int, list[Cell | None]]]:
-    """Rows of name, images and cells (None where the count is 0); empty where there are too many classes to show."""
-    if len(classes) > MOST_CLASSES_IN_MATRIX:
-        return []
-    rows = []
-    for true, row in enumerate(counts):
-        images = sum(row)
-        cells: list[Cell | None] = []
-        for guess, count in enumerate(row):
-            if not count:
-                cells.append(None)
-                continue
-            level = sum(count / images >= step for step in HEAT)
-            told = f"{count} of {images} {classes[true]} taken for {classes[guess]}"
-            cells.append(Cell(count, f"{'r' if guess == true else 'w'}{level}", told if len(counts) <= 40 else ""))
-        rows.append((classes[true], images, cells))
-    return rows
-
-
-def _pairs(report: Report) -> list[dict[str, Any]]:
-    """The pairs of classes that are confused most, by count: label, predicted, count, share of the label's images."""
-    found = [
-        (count, count / sum(row), true, guess)
-        for true, row in enumerate(report.confusion[report.headline.split])
-        for guess, count in enumerate(row)
-        if count and guess != true
-    ]
-    return [
-        {"label": report.classes[true], "predicted": report.classes[guess], "count": count, "share": share}
-        for count, share, true, guess in nlargest(MOST_PAIRS, found)
-    ]
-
-
-def _label_counts(report: Report) -> list[dict[str, Any]]:
-    """For each label: how many images have it and were found or missed, and how many have it not and were given it or not."""
-    counts_K22 = report.confusion[report.headline.split]
-    return [
-        {"label": name, "found": found, "missed": missed, "wrong": wrong, "rest": rest}
-        for name, ((rest, wrong), (missed, found)) in zip(report.classes, counts_K22, strict=True)
-    ]
-
-
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """A recipe's keys as they are set on the command line, 'augment.flip', with their values in TOML's manner."""
+    return ((key, toml(value)) for key, value in flattened(values, prefix))
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The keys of nested values, 'augment.flip', with their values."""
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{key}.")
+            yield from flattened(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", str(value).lower() if isinstance(value, bool) else str(value)
+            yield f"{prefix}{key}", value
+
+
+def toml(value: Any) -> str:
+    """A value as it is written behind `--set key=`.
+
+    >>> toml(True), toml(0.5), toml("bf16")
+    ('true', '0.5', 'bf16')
+    """
+    return str(value).lower() if isinstance(value, bool) else str(value)

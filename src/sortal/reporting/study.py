@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sortal.reporting.charts import Line, line_chart
-from sortal.reporting.page import MOST_BYTES, Room, css, environment, flat, matrix
+from sortal.reporting.confusion import matrix
+from sortal.reporting.page import css, environment, flat
+from sortal.reporting.pictures import Room
 
 TITLES = {"loss": "Training loss", "accuracy": "Validation accuracy", "log_loss": "Validation log loss"}
 SHARES = ("accuracy", "macro_f1")
@@ -19,7 +21,7 @@ def render(
     `thumbnails` are JPEG or PNG files by source, for the mistakes that are shown; `mixed` are training inputs, (caption,
     JPEG or PNG file). All names are treated as hostile. Raises `MissingExtra` without jinja2.
     """
-    room = Room(MOST_BYTES)
+    room = Room()
     hardest = [
         {**hard, "mistakes": [{**each, "picture": _shown(room, thumbnails, each["source"])} for each in hard["mistakes"]]}
         for hard in (study["errors"] or {}).get("hardest", [])

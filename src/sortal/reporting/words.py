@@ -1,5 +1,6 @@
 """Words: the sentences in which a report says what was found, on what it was found, and what was chosen on it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -113,3 +114,34 @@ def duration(seconds: float) -> str:
 
 def _listed(items: Sequence[str]) -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def sentence(text: str) -> str:
+    """A text that begins with a capital; the rest stays as it is.
+
+    >>> sentence("JPEG quality"), sentence("blur"), sentence("")
+    ('JPEG quality', 'Blur', '')
+    """
+    return text[:1].upper() + text[1:]
+
+
+def figure(value: float) -> str:
+    """A number of which nothing more is known, with four digits.
+
+    >>> figure(0.91234), figure(12000), figure(3)
+    ('0.9123', '12,000', '3')
+    """
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"
+
+
+# Marks that turn the direction of the text after them, and control characters: a name could pass for another with them.
+STEERING = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(text: str) -> str:
+    """The text with marks spelt out that would steer the text around them.
+
+    >>> plain("photo\u202egpj.exe")
+    'photo\\\\u202egpj.exe'
+    """
+    return STEERING.sub(lambda mark: mark[0].encode("unicode_escape").decode(), text)

@@ -1,6 +1,7 @@
 """Reporting: the pictures that a report shows, and the page and figures that are made of it."""
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,12 @@ if TYPE_CHECKING:  # jinja2 and matplotlib are imported when a page or a figure 
 INPUTS_SHOWN = 16
 THUMBNAIL = 160
 """Pixels: the longest side of a mistake's picture."""
+SMALL = 96
+"""Pixels: the longest side of a picture behind a cell of the confusion matrix, and the like."""
+TINY = 64
+"""Pixels: what is no larger goes into the page as it is."""
+AT_ONCE = 64
+"""Images whose pixels are held at once."""
 SMALLEST = 96
 """Pixels: smaller pictures are enlarged, each pixel a square, so that a person sees what there is to see."""
 
@@ -69,13 +76,39 @@ def report(target: str | Path, *, observe: Observer = ignore) -> Written:
 
 
 def write_page(run: Run, found: "Report", recipe: Recipe, preprocess: Preprocess, samples: Samples, used: Manifest) -> None:
-    """Write `report.html` with pictures of the most confident mistakes and of training inputs as the network saw them."""
-    from sortal.reporting.page import render, wanted_thumbnails
+    """Write `report.html`, with pictures of mistakes, of what stands behind the numbers, and of training inputs as the network
+    saw them.
+    """
+    from sortal.reporting.page import render
+
+    shown = pictures(found, recipe, preprocess, samples, used)
+    write_text(run.report_html, render(found, thumbnails=shown.cards, small=shown.small, inputs=shown.inputs))
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The pictures of a page as JPEG or PNG files: large and small ones by source, and (caption, file) of training inputs."""
+
+    cards: dict[str, bytes]
+    small: dict[str, bytes]
+    inputs: list[tuple[str, bytes]]
+
+
+def pictures(found: "Report", recipe: Recipe, preprocess: Preprocess, samples: Samples, used: Manifest) -> Shown:
+    """All pictures that a report's page wants, from stored pixels."""
+    from sortal.reporting.pictures import wanted_small, wanted_thumbnails
 
     row_of = {source: row for row, source in enumerate(used.sources)}
-    shown = wanted_thumbnails(found)
-    stored = samples.pixels.read(np.array([row_of[source] for source in shown], dtype=np.int64))
-    thumbnails = {source: picture(pixels) for source, pixels in zip(shown, stored, strict=True)}
+
+    def drawn(sources: list[str], draw: Callable[[NDArray[np.uint8]], bytes]) -> dict[str, bytes]:
+        known = [source for source in sources if source in row_of]  # a finding may name images that cannot be read
+        files: dict[str, bytes] = {}
+        for start in range(0, len(known), AT_ONCE):
+            part = known[start : start + AT_ONCE]
+            stored = samples.pixels.read(np.array([row_of[source] for source in part], dtype=np.int64))
+            files |= {source: draw(pixels) for source, pixels in zip(part, stored, strict=True)}
+        return files
+
     training = samples.splits["train"]
     chosen = training[np.linspace(0, len(training) - 1, min(INPUTS_SHOWN, len(training))).astype(np.int64)]
     views = engines.load(recipe.engine).training_views(recipe, preprocess, samples, chosen)
@@ -84,7 +117,19 @@ def write_page(run: Run, found: "Report", recipe: Recipe, preprocess: Preprocess
     if recipe.augment.mixup or recipe.augment.cutmix:
         captions = [f"{name} and another" for name in captions]
     inputs = [(caption, picture(view)) for caption, view in zip(captions, views, strict=True)]
-    write_text(run.report_html, render(found, thumbnails=thumbnails, inputs=inputs))
+    return Shown(drawn(wanted_thumbnails(found), picture), drawn(wanted_small(found), small_picture), inputs)
+
+
+def small_picture(pixels_SSC: NDArray[np.uint8]) -> bytes:
+    """A small JPEG of a photograph; a PNG of a small picture as it is, which the page enlarges."""
+    image = Image.fromarray(pixels_SSC[:, :, 0] if pixels_SSC.shape[2] == 1 else pixels_SSC)
+    buffer = io.BytesIO()
+    if max(image.size) <= TINY:
+        image.save(buffer, "PNG")
+    else:
+        image.thumbnail((SMALL, SMALL), Image.Resampling.BILINEAR, reducing_gap=2.0)
+        image.save(buffer, "JPEG", quality=72)
+    return buffer.getvalue()
 
 
 def picture(pixels_SSC: NDArray[np.uint8]) -> bytes:
