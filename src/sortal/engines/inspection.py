@@ -1,8 +1,8 @@
 """A graph from a stranger is read as bytes before any runtime is given it: what ours never hold is refused by name.
 
 A bundle's SHA-256 says that nobody changed it since it was written, not that whoever wrote it meant well. So the graph's
-protocol buffer (onnx.proto3) is walked here, by its wire format alone: it must be whole, refer to no other file, use no operator
-of a library that would have to be loaded, loop over nothing, and name no size that no image classifier has.
+protocol buffer (onnx.proto3) is walked here, by its wire format alone: it must be whole, refer to no other file, use no
+operator of a library that would have to be loaded, loop over nothing, and name no size that no image classifier has.
 """
 
 import math
@@ -18,8 +18,8 @@ HINT = "use a bundle that `sortal train` wrote"
 DOMAINS = {"", "ai.onnx"}
 # What may run for ever, choose what runs, hold code of its own, or give another answer each time.
 REFUSED = {
-    "Loop", "Scan", "If", "SequenceMap", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial",
-    "Bernoulli", "StringNormalizer", "TfIdfVectorizer", "RegexFullMatch", "StringSplit", "StringConcat", "ImageDecoder",
+    "Loop", "Scan", "If", "SequenceMap", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
+    "Multinomial", "Bernoulli", "StringNormalizer", "TfIdfVectorizer", "RegexFullMatch", "StringSplit", "StringConcat", "ImageDecoder",
 }  # fmt: skip
 # Whose constant operands say how large the result is: the index of that operand, and whether the numbers multiply.
 SIZED = {"ConstantOfShape": (0, True), "Expand": (1, True), "Tile": (1, True), "Resize": (3, True), "Pad": (1, False)}
