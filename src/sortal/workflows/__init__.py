@@ -18,6 +18,7 @@ _WHERE = {
     "predict": "sortal.workflows.predicting",
     "predict_stream": "sortal.workflows.predicting",
     "load": "sortal.workflows.predicting",
+    "serve": "sortal.workflows.serving",
 }
 __all__ = sorted(_WHERE)
 

@@ -1,0 +1,1 @@
+"""Serving: bundles behind HTTP, within limits that hold whoever asks."""

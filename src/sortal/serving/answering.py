@@ -1,0 +1,165 @@
+"""From a request's images to answers: let in, decoded, run through the network in company, decided, counted."""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sortal.bundle import Bundle
+from sortal.evaluation.reference import Reference
+from sortal.serving.batching import Lanes
+from sortal.serving.decoding import Decoders
+from sortal.serving.drift import Watch
+from sortal.serving.limits import Limits
+from sortal.serving.models import Model, Models, Place
+from sortal.serving.refused import Refused, shed
+from sortal.serving.telemetry import Telemetry
+
+Tell = Callable[[str, NDArray[np.float32], Bundle, int], dict[str, Any]]
+"""An image's name, its probabilities (K), the bundle, how many ranked labels: the contract's prediction."""
+Refer = Callable[[Bundle], Reference | None]
+"""What a bundle's validation images were said to be."""
+ABSTAINED = "(none)"
+OTHERS = "(others)"
+MOST_LABELS = 200
+"""Labels that the metrics count by name; with more of them the rest is counted together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One image's probabilities, or why there are none."""
+
+    probs_K: NDArray[np.float32] | None
+    refused: Refused | None = None
+
+
+class Desk:
+    """Where images come in: how many are inside, whether one more would be answered in time, and the way of each."""
+
+    def __init__(
+        self, models: Models, lanes: Lanes, decoders: Decoders, telemetry: Telemetry, limits: Limits, tell: Tell, refer: Refer
+    ) -> None:
+        self.models, self.lanes, self.decoders = models, lanes, decoders
+        self.telemetry, self.limits, self.tell, self.refer = telemetry, limits, tell, refer
+        self.inside = 0
+        self.seconds_each = 0.0
+        """Of an image, with all lanes at work; a running mean."""
+        self.watches: dict[tuple[str, str], Watch] = {}
+        models.observe, models.changed = self._ran, self._changed
+        self._expose()
+
+    @property
+    def wait(self) -> float:
+        """Seconds until an image that came now would be answered, as far as can be told."""
+        return self.inside * self.seconds_each
+
+    def refusal(self) -> Refused | None:
+        """Why one more image would not be answered, if it would not."""
+        if self.inside >= self.limits.queue:
+            return shed("queue", "too many images are waiting", self.wait / 2)
+        if self.wait > self.limits.deadline:
+            return shed("wait", "an answer would take too long", self.wait - self.limits.deadline)
+        return None
+
+    @contextmanager
+    def admitted(self, images: int = 1) -> Iterator[None]:
+        """Let images in; raises `Refused` (503) where there are too many."""
+        for _ in range(images):
+            if refusal := self.refusal():
+                raise refusal
+        if self.inside and self.inside + images > self.limits.queue:
+            raise shed("queue", "too many images are waiting", self.wait / 2)
+        self.inside += images
+        try:
+            yield
+        finally:
+            self.inside -= images
+
+    async def answers(self, model: Model, images: Sequence[bytes], deadline: float) -> list[Told]:
+        """The probabilities of each; what cannot be read has its reason, and what was shed raises."""
+        found = await asyncio.gather(*(self._answer(model, image, deadline) for image in images), return_exceptions=True)
+        told: list[Told] = []
+        for each in found:
+            if isinstance(each, Refused) and each.status in (413, 422):
+                self.telemetry.unreadable.labels(str(each.status)).inc()
+                told.append(Told(None, each))
+            elif isinstance(each, BaseException):
+                raise each
+            else:
+                told.append(Told(each))
+        return told
+
+    async def _answer(self, model: Model, image: bytes, deadline: float) -> NDArray[np.float32]:
+        if not image:
+            raise Refused(422, "the file is empty", hint="send another image")
+        with self.telemetry.timed("decode"):
+            pixels_SSC = await self.decoders.decode(image, model.bundle.preprocess, deadline)
+        return await self.run(model, pixels_SSC, deadline)
+
+    async def run(self, model: Model, pixels_SSC: NDArray[np.uint8], deadline: float) -> NDArray[np.float32]:
+        """The probabilities of pixels as the network takes them; raises `Refused` where the deadline passed."""
+        with self.telemetry.timed("network"):
+            return await model.queue.probabilities(pixels_SSC, deadline)
+
+    def told(self, model: Model, source: str, probs_K: NDArray[np.float32], top: int) -> dict[str, Any]:
+        """The contract's prediction, counted."""
+        prediction = self.tell(source, probs_K, model.bundle, top)
+        labels = prediction["labels"] if "labels" in prediction else [prediction["label"]]
+        said = [label for label in labels if label is not None]
+        key = model.name, model.version
+        if not said:
+            self.telemetry.abstentions.labels(*key).inc()
+        few = len(model.bundle.classes) <= MOST_LABELS
+        for label in said or [ABSTAINED]:
+            self.telemetry.predictions.labels(*key, label if few or not said else OTHERS).inc()
+        self.telemetry.confidence.labels(*key).observe(float(probs_K.max()))
+        self.watches[key].saw(probs_K)
+        return prediction
+
+    def deadline(self, seconds: float | None = None) -> float:
+        """The moment (`time.monotonic`) by which a request that comes now is answered or refused."""
+        return time.monotonic() + min(seconds or math.inf, self.limits.deadline)
+
+    def _ran(self, place: Place, size: int, seconds: float) -> None:
+        self.telemetry.batches.labels(place.name, place.version).observe(size)
+        self.telemetry.network.labels(place.name, place.version).observe(seconds)
+        each = seconds / size / self.lanes.threads
+        self.seconds_each += 0.05 * (each - self.seconds_each) if self.seconds_each else each
+
+    def _changed(self, place: Place, bundle: Bundle) -> None:
+        self.watches[place.name, place.version] = Watch(self.refer(bundle))
+
+    def _expose(self) -> None:
+        gauge = self.telemetry.gauge
+        gauge("inside_images", "Images let in and not answered yet.", lambda: self.inside)
+        gauge("waiting_for_decoder", "Images before a decoder.", lambda: self.decoders.waiting)
+        gauge("decoding", "Images that are being decoded.", lambda: self.decoders.busy)
+        gauge("decoders_replaced", "Decoders that took too long or died.", lambda: self.decoders.replaced)
+        gauge("waiting_for_network", "Images before a network.", lambda: sum(len(each.waiting) for each in self.lanes.queues))
+        gauge("models_refused", "Models whose folder holds what did not pass its check.", lambda: len(self.models.refused))
+        names = ["model", "version"]
+        self._drift = self.telemetry.gauges("drift", "Shift against validation, of what.", [*names, "what"])
+        self._alarm = self.telemetry.gauges("drift_alarm", "1 where a shift against validation is large.", names)
+        self._cap = self.telemetry.gauges("batch_cap", "Largest batch that is worth it now.", names)
+
+    def refreshed(self) -> bytes:
+        """The metrics, with what is computed only when somebody asks."""
+        for key, watch in self.watches.items():
+            self._drift.labels(*key, "classes").set(watch.classes)
+            self._drift.labels(*key, "confidence").set(watch.confidence)
+            self._alarm.labels(*key).set(watch.alarm)
+        for key, model in self.models.answering.items():
+            self._cap.labels(*key).set(model.queue.pace.cap)
+        return self.telemetry.text()
+
+
+def options(query: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Raise `Refused` (400) for a query that says what nobody listens to."""
+    if unknown := sorted(set(query) - set(known)):
+        raise Refused(400, f"there is no option {unknown[0][:50]!r}", hint=f"there are {', '.join(known) or 'none'}")

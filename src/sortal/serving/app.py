@@ -1,0 +1,259 @@
+"""The app: a list of routes."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from sortal.serving import oip
+from sortal.serving.answering import Desk, Refer, Tell, options
+from sortal.serving.batching import Lanes
+from sortal.serving.bodies import Room, images, received
+from sortal.serving.decoding import Decoders
+from sortal.serving.guard import App, guarded
+from sortal.serving.limits import Limits, cores
+from sortal.serving.models import Model, Models, Place
+from sortal.serving.openapi import document
+from sortal.serving.refused import Refused
+from sortal.serving.telemetry import Telemetry
+
+HERE = Path(__file__).parent
+PAGE = {"/": ("page.html", "text/html"), "/page.css": ("page.css", "text/css"), "/page.js": ("page.js", "text/javascript")}
+
+Mapper = Callable[[Any, Any, int], Any]
+"""A network (N, S, S, C) to (N, K), pixels (S, S, C), a class: what of the image it looked at, (H, W) of -1..1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is served, to whom, and how; made by the workflow, since what joins the rooms is passed in."""
+
+    places: Sequence[Place]
+    tell: Tell
+    refer: Refer
+    mapper: Mapper | None = None
+    limits: Limits = field(default_factory=Limits)
+    runtime: str = "auto"
+    token: str = ""
+    local: bool = True
+
+
+class Server:
+    """Everything behind the routes."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self.wanted, self.limits = wanted, wanted.limits
+        self.telemetry, self.lanes = Telemetry(), Lanes(cores())
+        self.decoders, self.room = Decoders(self.limits), Room(self.limits.bodies)
+        self.models = Models(wanted.places, self.lanes, runtime=wanted.runtime)
+        self.desk = Desk(self.models, self.lanes, self.decoders, self.telemetry, self.limits, wanted.tell, wanted.refer)
+        self.ready = False
+        self.draining = False
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Open and warm everything, and close it at the end."""
+        watching: asyncio.Task[None] | None = None
+        try:
+            await self.models.start()
+            await self.decoders.start()
+            watching = asyncio.ensure_future(self.models.watch())
+            self.ready = True
+            yield
+        finally:
+            self.ready = False
+            if watching:
+                watching.cancel()
+            await self.decoders.close()
+            self.lanes.close()
+
+    def drain(self) -> None:
+        """Tell whoever asks that no more is wanted; what comes nevertheless is answered."""
+        self.draining = True
+
+    # The page.
+
+    async def page(self, request: Request) -> Response:
+        name, kind = PAGE[request.url.path]
+        return Response((HERE / name).read_bytes(), media_type=kind)
+
+    async def openapi(self, request: Request) -> Response:
+        return JSONResponse(document(self.limits, self.models.versions, mapped=self.wanted.mapper is not None))
+
+    async def metrics(self, request: Request) -> Response:
+        return Response(self.desk.refreshed(), headers={"content-type": self.telemetry.content_type})
+
+    # Our own question and answer.
+
+    async def predict(self, request: Request) -> Response:
+        """Images in any of three forms; the contract's predictions and errors."""
+        query = request.query_params
+        options(query, ("model", "version", "top", "map"))
+        model = self._model(query.get("model", ""), query.get("version", ""))
+        top, mapped = _number(query.get("top", "5"), "top", 1000), _flag(query.get("map", "0"), "map")
+        if mapped and self.wanted.mapper is None:
+            raise Refused(400, "this server draws no maps", hint="leave out map")
+        deadline = self.desk.deadline()
+        with self.desk.admitted(), self.room.held() as take:
+            with self.telemetry.timed("read"):
+                body = await received(request.receive, request.headers, self.limits, take)
+            found = images(body, request.headers.get("content-type", ""), self.limits)
+            if mapped and len(found) > 1:
+                raise Refused(400, "a map is drawn of one image", hint="send one, or leave out map")
+            with self.desk.admitted(len(found) - 1):
+                told = await self.desk.answers(model, [data for _, data in found], deadline)
+                map_ = await self._map(model, found[0][1], told[0].probs_K, deadline) if mapped else None
+        predictions, errors = [], []
+        for (name, _), each in zip(found, told, strict=True):
+            if each.probs_K is not None:
+                predictions.append(self.desk.told(model, name, each.probs_K, top))
+            elif each.refused is not None:
+                errors.append({"source": name, "reason": each.refused.message})
+        if not predictions and told[0].refused is not None:
+            raise told[0].refused
+        answer = {"model": model.name, "version": model.version, "predictions": predictions, "errors": errors}
+        return JSONResponse({**answer, "map": map_} if mapped else answer)
+
+    async def _map(self, model: Model, data: bytes, probs_K: Any, deadline: float) -> Any:
+        """What of one image the model looked at, as rows of numbers; the network runs in the queue like everything else."""
+        if probs_K is None or self.wanted.mapper is None:
+            return None
+        pixels_SSC = await self.decoders.decode(data, model.bundle.preprocess, deadline)
+        loop = asyncio.get_running_loop()
+
+        def network(images_NSSC: Any) -> Any:
+            async def all_of_them() -> Any:
+                return await asyncio.gather(*(model.queue.probabilities(each, deadline) for each in images_NSSC))
+
+            return np.stack(asyncio.run_coroutine_threadsafe(all_of_them(), loop).result())
+
+        found_HW = await asyncio.to_thread(self.wanted.mapper, network, pixels_SSC, int(probs_K.argmax()))
+        return {
+            "label": model.bundle.classes[int(probs_K.argmax())],
+            "rows": [[round(float(value), 4) for value in row] for row in found_HW],
+            "share": model.bundle.preprocess.size / model.bundle.preprocess.resize,
+        }
+
+    # The Open Inference Protocol.
+
+    async def live(self, request: Request) -> Response:
+        return JSONResponse({"live": True})
+
+    async def is_ready(self, request: Request) -> Response:
+        return JSONResponse({"ready": self.ready and not self.draining}, 200 if self.ready and not self.draining else 503)
+
+    async def server_metadata(self, request: Request) -> Response:
+        return JSONResponse({**oip.server(version("sortal")), "models": {k: list(v) for k, v in self.models.versions.items()}})
+
+    async def model_metadata(self, request: Request) -> Response:
+        model = self._asked(request)
+        return JSONResponse(oip.metadata(model.name, self.models.versions[model.name], len(model.bundle.classes)))
+
+    async def model_ready(self, request: Request) -> Response:
+        model = self._asked(request)
+        why = self.models.refused.get((model.name, model.version))
+        return JSONResponse({"name": model.name, "ready": True, **({"not_replaced": why} if why else {})})
+
+    async def infer(self, request: Request) -> Response:
+        model, deadline = self._asked(request), self.desk.deadline()
+        with self.desk.admitted(), self.room.held() as take:
+            with self.telemetry.timed("read"):
+                body = await received(request.receive, request.headers, self.limits, take)
+            question = oip.asked(body, request.headers.get(oip.HEADER_LENGTH))
+            deadline = min(deadline, self.desk.deadline(question.timeout))
+            probs_NK = await self._tensor(model, question, deadline)
+        predictions = [self.desk.told(model, "", probs_K, 1) for probs_K in probs_NK]
+        labels = ["|".join(each["labels"]) if "labels" in each else each["label"] or "" for each in predictions]
+        tensors = oip.outputs(question, probs_NK, labels, model.bundle.classes)
+        text, length = oip.answered(question, model.name, model.version, tensors)
+        if length is None:
+            return Response(text, media_type="application/json")
+        return Response(text, media_type="application/octet-stream", headers={oip.HEADER_LENGTH: str(length)})
+
+    async def _tensor(self, model: Model, question: oip.Question, deadline: float) -> Any:
+        """Probabilities of the one input: encoded images, or pixels as the network takes them."""
+        tensor, preprocess = question.inputs[0], model.bundle.preprocess
+        shape = (preprocess.size, preprocess.size, preprocess.channels)
+        if len(question.inputs) != 1 or tensor.name not in (oip.IMAGES, oip.PIXELS):
+            raise Refused(400, f"expected one input, {oip.IMAGES} or {oip.PIXELS}", hint="the model's metadata describes it")
+        count = tensor.shape[0] if tensor.shape else 0
+        if not 1 <= count <= self.limits.tensors:
+            raise Refused(400, f"expected 1 to {self.limits.tensors} images, got {count}")
+        with self.desk.admitted(count - 1):
+            if tensor.name == oip.PIXELS:
+                if tensor.datatype != "UINT8" or tensor.shape[1:] != shape or isinstance(tensor.values, list):
+                    raise Refused(400, f"expected {oip.PIXELS} as UINT8 of shape [-1, {', '.join(map(str, shape))}]")
+                rows = await asyncio.gather(*(self.desk.run(model, each, deadline) for each in tensor.values))
+                return np.stack(rows)
+            if tensor.datatype != "BYTES" or len(tensor.shape) > 2 or not isinstance(tensor.values, list):
+                raise Refused(400, f"expected {oip.IMAGES} as BYTES of shape [-1]")
+            if len(tensor.values) != count:
+                raise Refused(400, f"expected {oip.IMAGES} as BYTES of shape [-1]")
+            told = await self.desk.answers(model, tensor.values, deadline)
+        for number, each in enumerate(told):
+            if each.refused is not None:
+                raise Refused(400, f"image {number}: {each.refused.message}", hint=each.refused.hint)
+        return np.stack([each.probs_K for each in told if each.probs_K is not None])
+
+    def _model(self, name: str, version_: str) -> Model:
+        return self.models.get(name or self.models.first.name, version_)
+
+    def _asked(self, request: Request) -> Model:
+        return self.models.get(request.path_params["name"], request.path_params.get("version", ""))
+
+    def routes(self) -> list[Route]:
+        """All of it."""
+        model, versioned = "/v2/models/{name}", "/v2/models/{name}/versions/{version}"
+        return [
+            *(Route(path, self.page, methods=["GET"]) for path in PAGE),
+            Route("/predict", self.predict, methods=["POST"]),
+            Route("/openapi.json", self.openapi, methods=["GET"]),
+            Route("/metrics", self.metrics, methods=["GET"]),
+            Route("/v2", self.server_metadata, methods=["GET"]),
+            Route("/v2/health/live", self.live, methods=["GET"]),
+            Route("/v2/health/ready", self.is_ready, methods=["GET"]),
+            *(Route(path, self.model_metadata, methods=["GET"]) for path in (model, versioned)),
+            *(Route(f"{path}/ready", self.model_ready, methods=["GET"]) for path in (model, versioned)),
+            *(Route(f"{path}/infer", self.infer, methods=["POST"]) for path in (model, versioned)),
+        ]
+
+
+def app(wanted: Wanted) -> tuple[App, Server]:
+    """The app behind its guard, and what stands behind it."""
+    server = Server(wanted)
+    inner = Starlette(
+        routes=server.routes(),
+        exception_handlers={HTTPException: _http},
+    )
+    # A path with a slash too many is no other path.
+    inner.router.redirect_slashes = False
+
+    return guarded(inner, token=wanted.token, local=wanted.local, telemetry=server.telemetry), server
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    told = {404: "there is nothing at this address", 405: "this address does not take that method"}
+    return JSONResponse({"error": told.get(error.status_code, error.detail)}, error.status_code, headers=error.headers)
+
+
+def _number(text: str, name: str, most: int) -> int:
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:10]) <= most):
+        raise Refused(400, f"{name} is no whole number from 1 to {most}")
+    return int(text)
+
+
+def _flag(text: str, name: str) -> bool:
+    if text not in ("0", "1"):
+        raise Refused(400, f"{name} is neither 0 nor 1")
+    return text == "1"

@@ -1,0 +1,197 @@
+"""Decoding in a few processes of our own, each of which is ended and replaced when it takes too long or dies."""
+
+import asyncio
+import contextlib
+import json
+import math
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sortal.preprocess import Preprocess
+from sortal.serving.decoder import ASKED, PIXELS, READY, TOLD, TOO_MANY_PIXELS, TOO_MUCH_MEMORY
+from sortal.serving.limits import Limits, cores
+from sortal.serving.refused import Refused, late
+
+SECONDS_TO_START = 60.0
+"""Until a new process has imported what it needs; a machine may be busy."""
+
+
+class Decoder:
+    """One process, which decodes one image at a time."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.socket, theirs = socket.socketpair()
+        self.socket.setblocking(False)
+        command = [sys.executable, "-m", "sortal.serving.decoder", str(theirs.fileno()), str(limits.decode_bytes)]
+        # Its idle threads would count against the memory that it may take.
+        environment = {**_importable(), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        with theirs:
+            self.process = subprocess.Popen(
+                command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+            )
+
+    async def ready(self) -> None:
+        """Wait until it can decode; raises `OSError` where it ended instead."""
+        async with asyncio.timeout(SECONDS_TO_START):
+            if await asyncio.get_running_loop().sock_recv(self.socket, 1) != READY:
+                raise ConnectionError("the decoding process ended before it was ready")
+
+    async def ask(self, about: bytes, data: bytes) -> tuple[int, bytearray]:
+        """What came of one image, and its pixels or the reason; raises `OSError` where the process is gone."""
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(self.socket, ASKED.pack(len(about), len(data)) + about)
+        await loop.sock_sendall(self.socket, data)
+        kind, length = TOLD.unpack(await self._exactly(TOLD.size))
+        return kind, await self._exactly(length)
+
+    async def _exactly(self, size: int) -> bytearray:
+        loop, data, at = asyncio.get_running_loop(), bytearray(size), 0
+        view = memoryview(data)
+        while at < size:
+            count = await loop.sock_recv_into(self.socket, view[at:])
+            if not count:
+                raise ConnectionError("the decoding process ended")
+            at += count
+        return data
+
+    def end(self) -> None:
+        self.socket.close()
+        self.process.kill()
+        self.process.wait()
+
+
+class Decoders:
+    """A bounded pool of decoding processes; first come, first served."""
+
+    def __init__(self, limits: Limits, *, processes: int = 0) -> None:
+        self.limits = limits
+        # Two at least: an image that takes its full time must not stop all others.
+        self.processes = processes or max(2, cores())
+        self.busy = 0
+        self.replaced = 0
+        """Processes that took too long or died, and were replaced."""
+        self._idle: deque[Decoder] = deque()
+        self._waiting: deque[asyncio.Future[Decoder]] = deque()
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._closed = False
+
+    async def start(self) -> None:
+        decoders = [Decoder(self.limits) for _ in range(self.processes)]
+        await asyncio.gather(*(decoder.ready() for decoder in decoders))
+        self._idle.extend(decoders)
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self.limits.decode_seconds)
+        while self._idle:
+            self._idle.pop().end()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    async def decode(self, data: bytes, preprocess: Preprocess, deadline: float = math.inf) -> NDArray[np.uint8]:
+        """The pixels that the network takes, uint8 of shape (S, S, C); raises `Refused` with the reason.
+
+        It is refused undecoded where the deadline (`time.monotonic`) passed before a decoder was free.
+        """
+        decoder = await self._free()
+        if time.monotonic() > deadline:
+            self._give_back(decoder)
+            raise late()
+        # The work goes on when whoever asked has gone, since a process cannot be handed on in the middle of an answer.
+        task = asyncio.ensure_future(self._bounded(decoder, _about(preprocess, self.limits.pixels), data))
+        self._keep(task)
+        kind, payload = await asyncio.shield(task)
+        if kind == PIXELS:
+            return np.frombuffer(payload, np.uint8).reshape(preprocess.size, preprocess.size, preprocess.channels)
+        status = 413 if kind in (TOO_MANY_PIXELS, TOO_MUCH_MEMORY) else 422
+        raise Refused(status, bytes(payload).decode("utf-8", "replace"), hint="send another image")
+
+    async def _bounded(self, decoder: Decoder, about: bytes, data: bytes) -> tuple[int, bytearray]:
+        self.busy += 1
+        try:
+            async with asyncio.timeout(self.limits.decode_seconds):
+                answer = await decoder.ask(about, data)
+        except (TimeoutError, OSError) as error:
+            self._replace(decoder)
+            slow = isinstance(error, TimeoutError)
+            reason = f"took longer than {self.limits.decode_seconds:g} s" if slow else "broke its decoder"
+            raise Refused(422, f"the image {reason}", hint="send another image") from error
+        except BaseException:  # the server ends
+            decoder.end()
+            raise
+        finally:
+            self.busy -= 1
+        self._give_back(decoder)
+        return answer
+
+    async def _free(self) -> Decoder:
+        if self._idle:
+            return self._idle.popleft()
+        future: asyncio.Future[Decoder] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                self._give_back(future.result())
+            raise
+
+    def _give_back(self, decoder: Decoder) -> None:
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_result(decoder)
+                return
+        decoder.end() if self._closed else self._idle.append(decoder)
+
+    def _replace(self, decoder: Decoder) -> None:
+        self.replaced += 1
+        decoder.end()
+        if not self._closed:
+            self._keep(asyncio.ensure_future(self._another()))
+
+    async def _another(self) -> None:
+        while not self._closed:
+            decoder = Decoder(self.limits)
+            try:
+                await decoder.ready()
+            except (OSError, TimeoutError):
+                decoder.end()
+                await asyncio.sleep(1)
+                continue
+            self._give_back(decoder)
+            return
+
+    def _keep(self, task: "asyncio.Task[object] | asyncio.Future[object] | asyncio.Task[tuple[int, bytearray]]") -> None:
+        self._tasks.add(task)  # type: ignore[arg-type]
+
+        def done(finished: "asyncio.Task[object]") -> None:
+            self._tasks.discard(finished)
+            with contextlib.suppress(asyncio.CancelledError):
+                finished.exception()  # told to whoever asked, if anyone still waits
+
+        task.add_done_callback(done)  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=64)
+def _about(preprocess: Preprocess, pixels: int) -> bytes:
+    values = preprocess.to_dict()
+    return json.dumps({**values, "max_pixels": min(pixels, preprocess.max_pixels)}).encode()
+
+
+def _importable() -> dict[str, str]:
+    """The environment, with this package where this process found it."""
+    path = os.pathsep.join(dict.fromkeys(entry for entry in sys.path if entry))
+    return {**os.environ, "PYTHONPATH": path}
