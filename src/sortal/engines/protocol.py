@@ -123,6 +123,8 @@ class Input:
     mean: tuple[float, ...] | None
     """None where there are no pretrained weights: to be measured on the training split."""
     std: tuple[float, ...] | None
+    trained: int = 0
+    """Pixels on each side of the images that the weights were trained on; 0 without weights."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,11 @@ from PIL import Image
 
 # Dark violet over red to bright yellow, in steps of even lightness: a person with any colour vision reads it.
 COLOURS = np.array([(20, 11, 52), (87, 16, 110), (159, 42, 99), (212, 72, 66), (245, 125, 21), (250, 193, 39), (252, 255, 164)])
-COVER = 0.8
+COVER = 0.62
 """How much of the picture the highest place of a map covers."""
-FROM = 0.15
+PALE = 0.25
+"""How much paler the picture is under a map."""
+FROM = 0.1
 """Share of the highest place up to which nothing is drawn: the rest of the picture stays as it is."""
 SIDE = 448
 """Pixels: the side of a picture in a file of its own, at least."""
@@ -33,16 +35,17 @@ def small(image_SSC: NDArray[np.uint8], map_hw: NDArray[np.floating], side: int)
 
 
 def drawn(image_SSC: NDArray[np.uint8], map_hw: NDArray[np.floating], side: int) -> Image.Image:
-    """The picture with the map over it, `side` pixels each way: colour where the model looked, more of it the more it did."""
-    picture = np.asarray(_sized(image_SSC, side), dtype=np.float32)
-    heat = heat_of(map_hw, side)[..., None]
-    # Where nothing was looked at the picture is a little paler, so that what was looked at stands out in any picture.
-    grey = picture.mean(axis=2, keepdims=True)
-    quiet = 0.55 * picture + 0.45 * (0.6 * grey + 0.4 * 255)
-    places = np.clip(heat[..., 0], 0, 1) * (len(COLOURS) - 1)
-    colours = np.stack([np.interp(places, np.arange(len(COLOURS)), COLOURS[:, channel]) for channel in range(3)], axis=2)
-    base = quiet + (picture - quiet) * np.minimum(2 * heat, 1)
-    return Image.fromarray(np.rint(base + (colours - base) * COVER * heat).clip(0, 255).astype(np.uint8))
+    """The picture with the map over it, `side` pixels each way: the more the model looked somewhere, the brighter its colour.
+
+    The picture itself is grey there, since a yellow flower under a yellow map would say nothing.
+    """
+    picture = np.asarray(_sized(image_SSC, side).convert("L"), dtype=np.float32)[..., None]
+    heat = heat_of(map_hw, side)
+    steps = np.arange(len(COLOURS))
+    colours = np.stack([np.interp(heat * steps[-1], steps, COLOURS[:, channel]) for channel in range(3)], axis=2)
+    cover = COVER * np.sqrt(heat)[..., None]
+    pale = PALE * 255 + (1 - PALE) * picture
+    return Image.fromarray(np.rint(pale + (colours - pale) * cover).clip(0, 255).astype(np.uint8))
 
 
 def heat_of(map_hw: NDArray[np.floating], side: int) -> NDArray[np.float32]:

@@ -4,7 +4,7 @@ import json
 import platform
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -29,6 +29,7 @@ from sortal.recipe import Recipe
 from sortal.reporting.model import build
 from sortal.run import Run
 from sortal.training.fit import Fitted
+from sortal.workflows.diagnosing import diagnosed
 from sortal.workflows.reporting import write_page
 
 PARITY_TOLERANCE = 1e-3
@@ -150,6 +151,9 @@ def finish(
         files={"model": "bundle/model.onnx", "weights": "bundle/weights.safetensors", "predictions": "predictions.parquet"},
         command=command,
         versions=provenance["versions"],
+    )
+    report = replace(
+        report, diagnosis=diagnosed(run, report, learned.engine, recipe, preprocess, learned.manifest, predictions)
     )
     report.save(run.report_json)
     write_page(run, report, recipe, preprocess, samples, learned.manifest.used)

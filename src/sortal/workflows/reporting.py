@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +21,13 @@ from sortal.evaluation.task import task
 from sortal.events import Observer, ignore
 from sortal.files import write_text
 from sortal.manifest import Manifest
+from sortal.predictions import Predictions
 from sortal.preprocess import Preprocess
 from sortal.recipe import Recipe
 from sortal.run import Run, find_bundle
+from sortal.workflows.breaking import broken_by
+from sortal.workflows.diagnosing import diagnosed
+from sortal.workflows.explaining import mistakes_explained
 
 if TYPE_CHECKING:  # jinja2 and matplotlib are imported when a page or a figure is made
     from sortal.reporting.model import Report
@@ -71,8 +75,27 @@ def report(target: str | Path, *, observe: Observer = ignore) -> Written:
     with StoredPixels(used, preprocess, Cache.default(recipe.store.limit)) as pixels:
         pixels.fill(observe)
         samples = Samples(used.classes, task(bundle.task).labels(used), used.keys_N, {"train": training}, pixels)
+        found = _with_what_takes_time(run, found, bundle, recipe, manifest, pixels, observe)
         write_page(run, found, recipe, preprocess, samples, used)
     return Written(run.report_html, write_figures(found, run.figures))
+
+
+def _with_what_takes_time(
+    run: Run, found: "Report", bundle: Bundle, recipe: Recipe, manifest: Manifest, pixels: StoredPixels, observe: Observer
+) -> "Report":
+    """The report with robustness and maps, each computed once and kept in `report.json`; then the diagnosis anew."""
+    predictions = Predictions.load(run.predictions)
+    if not found.robustness:
+        found = replace(found, robustness=broken_by(bundle, predictions, manifest.used, pixels, observe=observe))
+    if not found.maps and found.mistakes:
+        cache = Cache.default(recipe.store.limit)
+        maps = mistakes_explained(bundle, recipe, found.mistakes, manifest.used, pixels, cache, observe=observe)
+        found = replace(found, maps=maps)
+    engine = engines.load(recipe.engine)
+    diagnosis = diagnosed(run, found, engine, recipe, bundle.preprocess, manifest, predictions)
+    found = replace(found, diagnosis=diagnosis)
+    found.save(run.report_json)
+    return found
 
 
 def write_page(run: Run, found: "Report", recipe: Recipe, preprocess: Preprocess, samples: Samples, used: Manifest) -> None:

@@ -53,8 +53,11 @@ def expects(name: str, *, pretrained: bool, image_size: int) -> Input:
         return Input(image_size, image_size, "bicubic", None, None)
     cfg = config(known(name))
     share = cfg.get("crop_pct") or 1.0
+    trained = int(cfg["input_size"][-1])
     interpolation: Literal["bilinear", "bicubic"] = "bilinear" if cfg.get("interpolation") == "bilinear" else "bicubic"
-    return Input(image_size, max(image_size, round(image_size / share)), interpolation, tuple(cfg["mean"]), tuple(cfg["std"]))
+    return Input(
+        image_size, max(image_size, round(image_size / share)), interpolation, tuple(cfg["mean"]), tuple(cfg["std"]), trained
+    )
 
 
 def known(name: str) -> str:

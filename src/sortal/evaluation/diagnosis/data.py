@@ -1,0 +1,191 @@
+"""What the images did to the result: rules about their number, their labels, and what `sortal check` found in them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sortal.evaluation.diagnosis.case import Case, Diagnosis
+from sortal.evaluation.intervals import wilson
+
+IMBALANCED = 10.0
+"""Largest to smallest class from which rare ones suffer, as in the plan."""
+LOST = 0.1
+"""Of recall, by which a rare class is behind the commonest."""
+FEW_OF_A_CLASS = 100
+WIDE = 0.05
+"""Half of an interval that leaves much open."""
+NOISE = 0.01
+"""Share of labels that are likely wrong from which it is worth a word."""
+BORDERS = ("border", "edge", "frame")
+COLOURS = ("colour", "color", "brightness")
+
+
+def imbalance_ignored(case: Case) -> Diagnosis | None:
+    """Some classes are rare, nothing makes up for it, and they are recognised less often."""
+    recipe, rows = case.recipe, case.per_class.get(case.headline, ())
+    if recipe.sampler.name != "shuffle" or recipe.loss.class_weights != "none" or len(case.training) < 2:
+        return None
+    common, rare = (
+        max(case.training, key=lambda name: case.training[name]),
+        min(case.training, key=lambda name: case.training[name]),
+    )
+    most, least = case.training[common], case.training[rare]
+    recalls = {row["class"]: row["recall"] for row in rows if row["recall"] is not None}
+    rarest = [name for name in recalls if case.training.get(name, most) <= max(least, most / IMBALANCED)]
+    if most < IMBALANCED * least or common not in recalls or not rarest:
+        return None
+    behind = recalls[common] - sum(recalls[name] for name in rarest) / len(rarest)
+    if behind < LOST:
+        return None
+    evidence = (
+        f"{common!r} has {most:,} training images and {rare!r} {least:,}; of {common!r} {recalls[common]:.0%} are recognised, "
+        f"of {'the rare classes' if len(rarest) > 1 else repr(rarest[0])} {recalls[common] - behind:.0%}"
+    )
+    if case.several:
+        change: dict[str, Any] = {"loss.class_weights": "effective"}
+        return Diagnosis("imbalance-ignored", "warning", evidence, "let rare labels count more", change)
+    change = {"sampler.name": "oversample", "sampler.power": 0.5}
+    return Diagnosis("imbalance-ignored", "warning", evidence, "show the images of rare classes more often", change)
+
+
+def too_little_data(case: Case) -> Diagnosis | None:
+    """More images would help: the learning curve still rises, or few images leave the result wide open."""
+    rows = case.learning_curve
+    if len(rows) >= 2:
+        fewer = next((row for row in reversed(rows[:-1]) if row["images"] <= 0.6 * rows[-1]["images"]), rows[0])
+        gain = rows[-1]["accuracy"] - fewer["accuracy"]
+        if gain < 0.02:
+            return None
+        evidence = (
+            f"with {rows[-1]['images']:,} training images accuracy is {rows[-1]['accuracy']:.3f}, with {fewer['images']:,} it "
+            f"was {fewer['accuracy']:.3f}: it still rises"
+        )
+    else:
+        interval = case.metrics.get(case.headline, {}).get("accuracy_interval")
+        each = case.images / max(1, len(case.training))
+        if not interval or each >= FEW_OF_A_CLASS or interval[1] - interval[0] < 2 * WIDE:
+            return None
+        evidence = (
+            f"{case.images:,} training images are {each:.0f} a class, and the accuracy could be anything "
+            f"from {interval[0]:.3f} to {interval[1]:.3f}"
+        )
+    smallest = min(case.training, key=lambda name: case.training[name])
+    cure = f"more images, of {smallest!r} first, which has {case.training[smallest]:,}"
+    change = _made_the_most_of(case)
+    if change:
+        cure += "; until then a frozen pretrained network, judged by cross-validation, makes the most of these"
+    return Diagnosis("too-little-data", "warning", evidence, cure, change)
+
+
+def _made_the_most_of(case: Case) -> dict[str, Any]:
+    """Few weights to learn, and every image judged once."""
+    recipe = case.recipe
+    if case.images >= 2_000 or recipe.split.folds:
+        return {}
+    if recipe.strategy == "features":
+        return {"split.folds": 5}
+    plain = {"augment.mixup": 0.0, "augment.cutmix": 0.0, "precision": "auto", "layout": "auto", "frozen": "auto"}
+    network = {"model": "tf_efficientnet_lite0", "image_size": 224, "resize": 0, "channels": 3, "weights": "default"}
+    pretrained: Mapping[str, Any] = {} if case.pretrained else network
+    return {"strategy": "features", "split.folds": 5, "optimizer.layer_decay": 1.0, **plain, **pretrained}
+
+
+def label_noise(case: Case) -> Diagnosis | None:
+    """Labels that are likely wrong: found by `check`, or held-out images of which the model is sure to be something else."""
+    found = case.found("label")
+    if found:
+        wrong = sum(len(finding["images"]) for finding in found)
+        total = max(1, case.images)
+        if wrong < max(2, NOISE * total):
+            return None
+        evidence = f"{wrong:,} images of {total:,} have a label that is likely wrong: {found[0]['detail']}"
+    else:
+        wrong, mistakes, total = confident_mistakes(case)
+        if wrong < max(5, 2 * NOISE * total) or wrong < 0.5 * mistakes:
+            return None
+        low, high = wilson(wrong, total)
+        evidence = (
+            f"{wrong:,} of {total:,} held-out images ({low:.1%} to {high:.1%}) are called something else as surely as images "
+            f"of that class are, {wrong:,} of the {mistakes:,} mistakes: more likely wrong labels than hard pictures"
+        )
+    cure = (
+        "look at them, mend them or leave them out (`sortal report --edit`, `sortal check --fix`); smoothing makes those that "
+        "stay hurt less"
+    )
+    return Diagnosis(
+        "label-noise", "warning", evidence, cure, {"loss.label_smoothing": max(0.1, case.recipe.loss.label_smoothing)}
+    )
+
+
+def confident_mistakes(case: Case) -> tuple[int, int, int]:
+    """Held-out images of which another class is as likely as it is, on average, for its own images; mistakes; images.
+
+    The off-diagonal of the confident joint (Northcutt, Jiang and Chuang 2021).
+    """
+    told = case.predictions
+    if told is None or told.task != "multi_class":
+        return 0, 0, 0
+    rows = np.array([split != "train" for split in told.splits_N]) & (told.labels_N >= 0)
+    probs_NK, labels_N = told.probs_NK[rows].astype(np.float64), told.labels_N[rows]
+    if not len(labels_N):
+        return 0, 0, 0
+    k = probs_NK.shape[1]
+    own_N = probs_NK[np.arange(len(labels_N)), labels_N]
+    counts_K = np.bincount(labels_N, minlength=k)
+    usual_K: NDArray[np.float64] = np.bincount(labels_N, weights=own_N, minlength=k) / np.maximum(counts_K, 1)
+    usual_K = np.where(counts_K > 0, usual_K, np.inf)
+    said_N = probs_NK.argmax(axis=1)
+    wrong_N = said_N != labels_N
+    # As sure as of its own images, and with hardly anything left for the label that was given.
+    sure_N = wrong_N & (probs_NK.max(axis=1) >= usual_K[said_N]) & (own_N < 0.1)
+    return int(sure_N.sum()), int(wrong_N.sum()), len(labels_N)
+
+
+def shortcut(case: Case) -> Diagnosis | None:
+    """The class can be told without looking at the thing itself."""
+    found = case.found("shortcut")
+    if not found:
+        return None
+    details = "; ".join(str(finding["detail"]) for finding in found[:3])
+    change: dict[str, Any] = {}
+    if any(word in details.lower() for word in BORDERS):
+        change |= {"augment.crop": "resized", "augment.scale": [0.35, 0.8]}
+    if any(word in details.lower() for word in COLOURS):
+        change |= {"augment.grey": 0.3, "augment.brightness": 0.4, "augment.saturation": 0.4}
+    cure = "take images in which it does not hold, or cut it away"
+    if change:
+        cure += "; until then augmentation can hide it from the network"
+    return Diagnosis("shortcut", "severe", details, cure, change)
+
+
+def leakage(case: Case) -> Diagnosis | None:
+    """Images that are judged were trained on."""
+    found = case.found("copies-across-splits")
+    if not found:
+        return None
+    copies = {source for finding in found for source in finding["images"]}
+    evidence = str(found[0]["detail"])
+    told = case.predictions
+    if told is not None and told.task == "multi_class" and case.headline:
+        rows = np.array([split == case.headline for split in told.splits_N]) & (told.labels_N >= 0)
+        right_N = told.probs_NK.argmax(axis=1) == told.labels_N
+        copied = np.array([source in copies for source in told.sources])
+        if (rows & copied).any() and (rows & ~copied).any():
+            judged, leaked, clean = (float(right_N[part].mean()) for part in (rows, rows & copied, rows & ~copied))
+            evidence += (
+                f". On the {int((rows & copied).sum()):,} of {int(rows.sum()):,} judged images that have a copy elsewhere "
+                f"accuracy is {leaked:.3f}, on the others {clean:.3f}, and {judged:.3f} on all"
+            )
+    cure = "put copies on one side: `sortal check DATA --fix` writes such a manifest; the result above is too good"
+    return Diagnosis("leakage", "severe", evidence, cure)
+
+
+RULES: tuple[Callable[[Case], Diagnosis | None], ...] = (
+    imbalance_ignored,
+    too_little_data,
+    label_noise,
+    shortcut,
+    leakage,
+)
