@@ -27,8 +27,8 @@ def broken_by(
 ) -> tuple[dict[str, Any], ...]:
     """A report's `robustness` (`evaluation.robustness.robustness`): on a bounded number of images, evenly spread over the split.
 
-    Only images that the shipped model was not trained on can show what breaks it: without a test or validation split there are
-    no rows, and a note says why. `used` are the manifest's rows in use, and `pixels` are theirs.
+    Only images that the shipped model was not trained on can show what breaks it: without a test or validation split there
+    are no rows, and a note says why. `used` are the manifest's rows in use, and `pixels` are theirs.
     """
     judge = task(bundle.task)
     split = next((name for name in HELD_OUT if name in predictions.split_names), None)
