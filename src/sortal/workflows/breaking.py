@@ -25,7 +25,7 @@ HELD_OUT = ("test", "val")
 def broken_by(
     bundle: Bundle, predictions: Predictions, used: Manifest, pixels: "Pixels", *, observe: Observer = ignore
 ) -> tuple[dict[str, Any], ...]:
-    """A report's `robustness` (`evaluation.robustness.robustness`): on a bounded number of images, evenly spread over the split.
+    """A report's `robustness` (`evaluation.robustness.robustness`): on a bounded number of images, evenly spread.
 
     Only images that the shipped model was not trained on can show what breaks it: without a test or validation split there
     are no rows, and a note says why. `used` are the manifest's rows in use, and `pixels` are theirs.
