@@ -12,6 +12,14 @@ from sortal.evaluation.diagnosis.case import Case, Diagnosis, changed
 
 RULES = (*learning.RULES, *data.RULES, *machine.RULES)
 GRAVITY = ("severe", "warning", "note")
+EXPLAINED = {
+    "overfitting": {"rate-too-high", "thawed-rate-too-high", "imbalance-ignored"},
+    "underfitting": {"rate-too-high", "not-converged"},
+    "not-converged": {"rate-too-high", "thawed-rate-too-high"},
+    "rate-too-high": {"thawed-rate-too-high"},
+    "too-little-data": {"rate-too-high", "underfitting"},
+}
+"""Kinds that are not told where one of these is found too, whose consequence they may well be."""
 
 __all__ = ["RULES", "Case", "Diagnosis", "changed", "diagnose"]
 
@@ -23,6 +31,8 @@ def diagnose(case: Case) -> tuple[dict[str, Any], ...]:
     where no recipe can cure it, such as images that are in two splits.
     """
     found = [diagnosis for rule in RULES if (diagnosis := rule(case)) is not None]
+    kinds = {each.kind for each in found}
+    found = [each for each in found if not EXPLAINED.get(each.kind, set()) & kinds]
     found.sort(key=lambda each: GRAVITY.index(each.severity))
     return tuple(each.to_json() | {"change": _valid(case, each.change)} for each in found)
 

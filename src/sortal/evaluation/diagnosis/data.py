@@ -18,6 +18,8 @@ WIDE = 0.05
 """Half of an interval that leaves much open."""
 NOISE = 0.01
 """Share of labels that are likely wrong from which it is worth a word."""
+AS_OFTEN = 0.3
+"""Of all mistakes' share, that of mistakes where the model is sure, from which wrong labels are the likelier reason."""
 BORDERS = ("border", "edge", "frame")
 COLOURS = ("colour", "color", "brightness")
 
@@ -102,13 +104,14 @@ def label_noise(case: Case) -> Diagnosis | None:
             return None
         evidence = f"{wrong:,} images of {total:,} have a label that is likely wrong: {found[0]['detail']}"
     else:
-        wrong, mistakes, total = confident_mistakes(case)
-        if wrong < max(5, 2 * NOISE * total) or wrong < 0.5 * mistakes:
+        wrong, sure, mistakes, total = confident_mistakes(case)
+        low, high = wilson(wrong, sure)
+        if wrong < 5 or low < NOISE or wrong / sure < AS_OFTEN * mistakes / total:
             return None
-        low, high = wilson(wrong, total)
         evidence = (
-            f"{wrong:,} of {total:,} held-out images ({low:.1%} to {high:.1%}) are called something else as surely as images "
-            f"of that class are, {wrong:,} of the {mistakes:,} mistakes: more likely wrong labels than hard pictures"
+            f"of the {sure:,} held-out images of which the model is surest, {wrong:,} ({wrong / sure:.1%}, interval {low:.1%} "
+            f"to {high:.1%}) carry another label; of all {total:,} it is wrong in {mistakes / total:.1%}. Where pictures are hard "
+            "a model is wrong when it doubts; where labels are wrong, when it is sure"
         )
     cure = (
         "look at them, mend them or leave them out (`sortal report --edit`, `sortal check --fix`); smoothing makes those that "
@@ -119,28 +122,27 @@ def label_noise(case: Case) -> Diagnosis | None:
     )
 
 
-def confident_mistakes(case: Case) -> tuple[int, int, int]:
-    """Held-out images of which another class is as likely as it is, on average, for its own images; mistakes; images.
+def confident_mistakes(case: Case) -> tuple[int, int, int, int]:
+    """Held-out images of which the model is sure though another label was given; all of which it is sure; mistakes; images.
 
-    The off-diagonal of the confident joint (Northcutt, Jiang and Chuang 2021).
+    Sure: the class is as likely as it is, on average, for images of that label (Northcutt, Jiang and Chuang 2021); of the label
+    that was given less than a tenth is left.
     """
     told = case.predictions
     if told is None or told.task != "multi_class":
-        return 0, 0, 0
-    rows = np.array([split != "train" for split in told.splits_N]) & (told.labels_N >= 0)
+        return 0, 0, 0, 0
+    rows = np.array([split != "train" for split in told.splits_N], dtype=bool) & (told.labels_N >= 0)
     probs_NK, labels_N = told.probs_NK[rows].astype(np.float64), told.labels_N[rows]
     if not len(labels_N):
-        return 0, 0, 0
-    k = probs_NK.shape[1]
+        return 0, 0, 0, 0
     own_N = probs_NK[np.arange(len(labels_N)), labels_N]
-    counts_K = np.bincount(labels_N, minlength=k)
-    usual_K: NDArray[np.float64] = np.bincount(labels_N, weights=own_N, minlength=k) / np.maximum(counts_K, 1)
-    usual_K = np.where(counts_K > 0, usual_K, np.inf)
+    counts_K = np.bincount(labels_N, minlength=probs_NK.shape[1])
+    sums_K: NDArray[Any] = np.bincount(labels_N, weights=own_N, minlength=probs_NK.shape[1])
+    usual_K = np.where(counts_K > 0, sums_K / np.maximum(counts_K, 1), np.inf)
     said_N = probs_NK.argmax(axis=1)
-    wrong_N = said_N != labels_N
-    # As sure as of its own images, and with hardly anything left for the label that was given.
-    sure_N = wrong_N & (probs_NK.max(axis=1) >= usual_K[said_N]) & (own_N < 0.1)
-    return int(sure_N.sum()), int(wrong_N.sum()), len(labels_N)
+    sure_N = probs_NK.max(axis=1) >= usual_K[said_N]
+    wrong_N = sure_N & (said_N != labels_N) & (own_N < 0.1)
+    return int(wrong_N.sum()), int(sure_N.sum()), int((said_N != labels_N).sum()), len(labels_N)
 
 
 def shortcut(case: Case) -> Diagnosis | None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from sortal.evaluation.diagnosis.case import Case, Diagnosis, augmenting, rises, tail
+from sortal.evaluation.diagnosis.case import Case, Diagnosis, Severity, augmenting, rises, tail
 
 USUAL = {"sgd": 0.1, "adam": 1e-3, "adamw": 1e-3, "rmsprop": 1e-3}
 """Rates that are usual for each optimiser, by the tutorials."""
@@ -11,6 +11,8 @@ LOW = {"sgd": 1e-3, "adam": 1e-5, "adamw": 1e-5, "rmsprop": 1e-5}
 """Rates below which hardly anything is learnt in a usual number of epochs."""
 LARGER = {"lenet5": "compact_s", "simple_cnn": "compact", "compact_s": "compact", "compact": "compact_l"}
 """Of our networks, the next one that can hold more."""
+LONG = 8
+"""Epochs of a training that is no short one."""
 FEW = 2_000
 """Training images below which a pretrained network is better left frozen, as in the plan."""
 
@@ -31,8 +33,8 @@ def rate_too_high(case: Case) -> Diagnosis | None:
     if recipe.strategy == "full" and case.pretrained:
         change["strategy"] = "staged"
         cure += "; and the head first, since large steps destroy what the pretrained layers know"
-    severe = losses[-1] > 0.9 * guess
-    return Diagnosis("rate-too-high", "severe" if severe else "warning", evidence, cure, change)
+    severity: Severity = "severe" if losses[-1] > 0.9 * guess else "warning" if losses[-1] > 0.2 * guess else "note"
+    return Diagnosis("rate-too-high", severity, evidence, cure, change)
 
 
 def _blown(case: Case) -> str:
@@ -164,7 +166,7 @@ def _apart(case: Case) -> str:
 def underfitting(case: Case) -> Diagnosis | None:
     """Training images are hardly learnt, and it gets no better: too small a network, much regularisation, or a low rate."""
     losses, recipe = case.losses, case.recipe
-    if len(losses) < 2 or recipe.loss.name != "cross_entropy" or rate_too_high(case) or _still_falling(case):
+    if len(losses) < 2 or recipe.loss.name != "cross_entropy":
         return None
     level = case.held_out[-1] if case.mixes and case.held_out else None if case.mixes else losses[-1]
     if level is None or level < 0.6 * case.guess:
@@ -228,7 +230,8 @@ def _still_falling(case: Case) -> bool:
     if count < 3 or count < case.recipe.epochs:  # what was stopped had stopped getting better
         return False
     before, last = losses[-tail(count) - 1], losses[-1]
-    if before - last < max(0.1 * before, 0.04 * case.guess):
+    share = 0.1 if count >= LONG else 0.05  # a short training hardly had the time to come to rest
+    if before - last < max(share * before, 0.04 * case.guess):
         return False
     if held_out:
         return (
