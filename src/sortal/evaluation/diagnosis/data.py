@@ -110,8 +110,8 @@ def label_noise(case: Case) -> Diagnosis | None:
             return None
         evidence = (
             f"of the {sure:,} held-out images of which the model is surest, {wrong:,} ({wrong / sure:.1%}, interval {low:.1%} "
-            f"to {high:.1%}) carry another label; of all {total:,} it is wrong in {mistakes / total:.1%}. Where pictures are hard "
-            "a model is wrong when it doubts; where labels are wrong, when it is sure"
+            f"to {high:.1%}) carry another label; of all {total:,} it is wrong in {mistakes / total:.1%}. Where pictures are "
+            "hard a model is wrong when it doubts; where labels are wrong, when it is sure"
         )
     cure = (
         "look at them, mend them or leave them out (`sortal report --edit`, `sortal check --fix`); smoothing makes those that "

@@ -1,0 +1,227 @@
+"""Explaining from end to end: runs and bundles, with a framework and without one, for a person and for a report."""
+
+import base64
+import io
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sortal import engines
+from sortal.bundle import Bundle
+from sortal.errors import DataError, MissingExtra, NotSupported, UnknownName
+from sortal.evaluation.corruptions import CORRUPTIONS
+from sortal.events import Decision, Event, Note, Progress
+from sortal.recipe import Recipe, Split
+from sortal.workflows import explain, report, train
+
+Make = Callable[..., Path]
+
+RECIPE = Recipe(
+    model="lenet5",
+    weights="none",
+    strategy="scratch",
+    image_size=16,
+    epochs=3,
+    batch_size=8,
+    learning_rate=2e-3,
+    precision="float32",
+    layout="nchw",
+    split=Split(val=0.2, test=0.3),
+)
+FROZEN = RECIPE.model_copy(
+    update={"strategy": "features", "model": "resnet10t", "image_size": 32, "runtime": "onnx", "split": Split(folds=3)}
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run, and its data."""
+    data = tmp_path_factory.mktemp("data")
+    random = np.random.default_rng(0)
+    for number, label in enumerate(("blue", "green", "red")):
+        (data / "squares" / label).mkdir(parents=True)
+        for index in range(14):
+            pixels = random.integers(0, 140, (16, 16, 3), dtype=np.uint8)
+            pixels[:, :, 2 - number] += 110 if index else 0  # the first of each class looks like nothing
+            Image.fromarray(pixels).save(data / "squares" / label / f"{index:03d}.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SORTAL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return train(data / "squares", recipe=RECIPE, out=data / "run").run.path, data / "squares"
+
+
+def test_each_image_gets_a_picture_and_a_row(run: tuple[Path, Path], tmp_path: Path) -> None:
+    path, data = run
+    events: list[Event] = []
+    images = [data / "red" / "003.png", data / "blue" / "004.png"]
+    explained = explain(path, images, out=tmp_path / "out", observe=events.append)
+    assert explained.errors == []
+    assert [row["source"] for row in explained.maps] == [str(image) for image in images]
+    for row in explained.maps:
+        assert set(row) == {"source", "label", "probability", "method", "path"}
+        assert row["method"] == "grad_cam"
+        assert row["label"] in ("blue", "green", "red")
+        assert 1 / 3 <= row["probability"] <= 1
+        with Image.open(row["path"]) as picture:
+            assert (picture.format, picture.size) == ("PNG", (2 * 448 + 8, 448))
+    told = [event for event in events if isinstance(event, Decision)]
+    assert [(event.key, event.value) for event in told] == [("method", "grad_cam")]
+    assert "convolutional" in told[0].reason
+    assert any(isinstance(event, Progress) for event in events)
+
+
+@pytest.mark.parametrize("method", ["grad_cam", "occlusion", "integrated_gradients"])
+def test_every_method_can_be_asked_for_and_is_told(run: tuple[Path, Path], tmp_path: Path, method: str) -> None:
+    if method == "integrated_gradients":
+        pytest.importorskip("captum", reason="integrated gradients are captum's")
+    events: list[Event] = []
+    explained = explain(run[0] / "bundle", [run[1] / "red" / "003.png"], method=method, out=tmp_path, observe=events.append)
+    assert [row["method"] for row in explained.maps] == [method]
+    assert not [event for event in events if isinstance(event, Decision)]  # nothing was decided for the user
+
+
+def test_nothing_that_is_there_is_overwritten(run: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "003.png").write_text("mine")
+    images = [run[1] / "red" / "003.png", run[1] / "blue" / "003.png"]
+    names = [Path(row["path"]).name for row in explain(run[0], images, out=out).maps]
+    again = [Path(row["path"]).name for row in explain(run[0], images, out=out).maps]
+    assert names == ["003-2.png", "003-3.png"]
+    assert again == ["003-4.png", "003-5.png"]
+    assert (out / "003.png").read_text() == "mine"
+
+
+def test_an_image_that_cannot_be_read_is_named_and_the_others_are_explained(run: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "some"
+    folder.mkdir()
+    shutil.copy(run[1] / "red" / "003.png", folder / "b.png")
+    (folder / "a.png").write_bytes(b"no image at all")
+    explained = explain(run[0], [folder, tmp_path / "missing.png"], out=tmp_path / "out")
+    assert [Path(row["source"]).name for row in explained.maps] == ["b.png"]
+    assert [(Path(error["source"]).name, error["reason"]) for error in explained.errors] == [
+        ("a.png", "not an image"),
+        ("missing.png", "No such file or directory"),
+    ]
+    assert set(explained.to_json()) == {"maps", "errors"}
+
+
+def test_more_images_than_go_through_together_keep_their_order(run: tuple[Path, Path], tmp_path: Path) -> None:
+    maps = explain(run[0], [run[1]], out=tmp_path).maps
+    assert len(maps) == 42
+    assert [row["source"] for row in maps] == sorted(str(path) for path in run[1].rglob("*.png"))
+    assert len({row["path"] for row in maps}) == 42
+
+
+def test_mistakes_of_the_user_are_named(run: tuple[Path, Path], tmp_path: Path) -> None:
+    image = [run[1] / "red" / "003.png"]
+    with pytest.raises(UnknownName, match="no method called 'gradcam'"):
+        explain(run[0], image, method="gradcam", out=tmp_path)
+    with pytest.raises(NotSupported, match="attention_rollout does not work for this network"):
+        explain(run[0], image, method="attention_rollout", out=tmp_path)
+    with pytest.raises(DataError, match="no images were named"):
+        explain(run[0], [], out=tmp_path)
+    with pytest.raises(DataError, match="neither a run nor a bundle"):
+        explain(run[1], image, out=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bundle_is_explained_without_a_framework(
+    run: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> None:
+        raise MissingExtra(f"torch (needed to train with {name})", "torch")
+
+    monkeypatch.setattr(engines, "load", missing)
+    events: list[Event] = []
+    image = [run[1] / "red" / "003.png"]
+    (row,) = explain(run[0] / "bundle", image, out=tmp_path, observe=events.append).maps
+    assert row["method"] == "occlusion"
+    assert [event.reason.split(":")[0] for event in events if isinstance(event, Decision)] == [
+        "torch (needed to train with torch) is not installed"
+    ]
+    with pytest.raises(MissingExtra):
+        explain(run[0], image, method="grad_cam", out=tmp_path)
+
+
+def test_occlusion_of_a_bundle_never_imports_torch(run: tuple[Path, Path], tmp_path: Path) -> None:
+    import subprocess
+
+    code = (
+        "import sys; from sortal.workflows import explain\n"
+        f"explain({str(run[0])!r}, [{str(run[1] / 'red' / '003.png')!r}], method='occlusion', out={str(tmp_path)!r})\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_a_report_shows_what_the_model_looked_at_when_it_was_wrong_and_what_breaks_it(run: tuple[Path, Path]) -> None:
+    events: list[Event] = []
+    report(run[0], observe=events.append)
+    told = json.loads((run[0] / "report.json").read_text())
+    assert told["mistakes"], "the first image of each class looks like nothing"
+    assert set(told["maps"]) == {mistake["source"] for mistake in told["mistakes"]}
+    for source, shown in told["maps"].items():
+        kind, _, data = shown["map"].partition(",")
+        assert kind == "data:image/jpeg;base64"
+        assert Image.open(io.BytesIO(base64.b64decode(data))).size == (192, 192)
+        assert len(shown["nearest"]) == 3
+        for near in shown["nearest"]:
+            assert near["source"] != source
+            assert near["label"] == near["source"].split("/")[0]
+            assert -1 <= near["similarity"] <= 1
+        similar = [near["similarity"] for near in shown["nearest"]]
+        assert similar == sorted(similar, reverse=True)
+
+    rows = told["robustness"]
+    assert (rows[0]["corruption"], rows[0]["strength"]) == ("none", 0)
+    assert len(rows) == 1 + 5 * len(CORRUPTIONS)
+    clean = told["metrics"]["test"]
+    assert (rows[0]["accuracy"], rows[0]["images"]) == (clean["accuracy"], clean["images"])
+    assert rows[0]["accuracy_interval"] == clean["accuracy_interval"]
+    assert {event.what for event in events if isinstance(event, Progress)} >= {"robustness"}
+    assert any("of the test split" in event.text for event in events if isinstance(event, Note))
+
+    events.clear()
+    report(run[0], observe=events.append)  # what was computed once is kept
+    assert {event.what for event in events if isinstance(event, Progress)} & {"robustness", "neighbours"} == set()
+    assert json.loads((run[0] / "report.json").read_text()) == told
+
+
+def test_a_training_is_diagnosed_in_its_first_report(run: tuple[Path, Path]) -> None:
+    told = json.loads((run[0] / "report.json").read_text())
+    found = {row["kind"]: row for row in told["diagnosis"]}
+    assert {"no-augmentation", "too-little-data"} & set(found), found
+    for row in found.values():
+        assert set(row) == {"kind", "severity", "evidence", "cure", "change"}
+
+
+def test_what_all_images_trained_is_not_broken_but_left_out_with_the_reason(coloured: Make, tmp_path: Path) -> None:
+    run = train(coloured(), recipe=FROZEN, out=tmp_path / "run").run
+    events: list[Event] = []
+    report(run.path, observe=events.append)
+    told = json.loads(run.report_json.read_text())
+    assert told["robustness"] == []
+    assert any("robustness is left out: the shipped model was trained on all" in e.text for e in events if isinstance(e, Note))
+    assert {event.what for event in events if isinstance(event, Progress)} & {"features", "neighbours"} == set()
+    for shown in told["maps"].values():
+        assert len(shown["nearest"]) == 3  # from the features that the training had stored
+
+
+def test_several_labels_are_explained_by_the_likeliest(patches: Make, tmp_path: Path) -> None:
+    recipe = RECIPE.model_copy(update={"split": Split(val=0.3), "epochs": 2})
+    table = patches()
+    run = train(table, recipe=recipe, out=tmp_path / "run").run
+    classes = Bundle.load(run.bundle).classes
+    maps = explain(run.path, [table.parent / "000.png", table.parent / "001.png"], out=tmp_path / "out").maps
+    assert all(row["label"] in classes for row in maps)
+    report(run.path)
+    told = json.loads(run.report_json.read_text())
+    assert told["robustness"][0]["accuracy"] == told["metrics"]["val"]["subset_accuracy"]
+    assert set(told["maps"]) <= {mistake["source"] for mistake in told["mistakes"]}
