@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sortal.recipe import Recipe
     from sortal.run import Run
     from sortal.workflows.checking import check, scan
+    from sortal.workflows.exporting import export
     from sortal.workflows.judging import evaluate
     from sortal.workflows.predicting import load, predict
     from sortal.workflows.reporting import report
@@ -70,6 +71,7 @@ __all__ = [
     "check",
     "demo",
     "evaluate",
+    "export",
     "load",
     "predict",
     "report",

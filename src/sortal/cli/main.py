@@ -19,6 +19,7 @@ COMMANDS.add("evaluate", "sortal.cli.evaluate:command", "Score a model, or anyon
 COMMANDS.add("predict", "sortal.cli.predict:command", "Label images.")
 COMMANDS.add("report", "sortal.cli.report:command", "Write report.html and figures of a run.")
 COMMANDS.add("study", "sortal.cli.study:command", "Train variants over seeds, compare them on one page.")
+COMMANDS.add("export", "sortal.cli.export:command", "Write a model for another runtime, proved.")
 COMMANDS.add("models", "sortal.cli.models:command", "List network architectures, or describe one.")
 COMMANDS.add("recipes", "sortal.cli.recipes:command", "List preset recipes, or print one as TOML.")
 COMMANDS.add("data", "sortal.cli.data:command", "List standard data sets, or make one readable.")

@@ -14,6 +14,7 @@ _WHERE = {
     "study": "sortal.workflows.studying",
     "evaluate": "sortal.workflows.judging",
     "report": "sortal.workflows.reporting",
+    "export": "sortal.workflows.exporting",
     "predict": "sortal.workflows.predicting",
     "predict_stream": "sortal.workflows.predicting",
     "load": "sortal.workflows.predicting",

@@ -4,23 +4,25 @@ import os
 import platform
 from collections.abc import Mapping
 from functools import cached_property, lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sortal.bundle import Bundle
 from sortal.data.samples import Samples
 from sortal.engines.protocol import Arrays, Input, Parameters
+from sortal.engines.torch import deploying, measure
 from sortal.engines.torch import device as devices
-from sortal.engines.torch import measure
 from sortal.engines.torch.cut import find_cut
 from sortal.engines.torch.export import to_onnx, with_initializer
 from sortal.engines.torch.frozen import TorchFrozen, to_bytes
 from sortal.engines.torch.inputs import FeatureInputs, PixelInputs
 from sortal.engines.torch.models import table
 from sortal.engines.torch.models.body import Body
-from sortal.engines.torch.models.weights import file_of, load_weights, sha256_of
+from sortal.engines.torch.models.weights import file_of, licence_of, load_weights, read_file, sha256_of
 from sortal.engines.torch.network import Deployed, Network, NetworkInTraining, make_head
 from sortal.engines.torch.session import TorchSession
 from sortal.engines.torch.tasks import TASKS, TorchTask
@@ -154,6 +156,43 @@ class TorchEngine:
             targets = torch.nn.functional.one_hot(targets, len(samples.classes))
         shares_NK: NDArray[np.float32] = targets.to(torch.float32).numpy()
         return shares_NK
+
+    def export(self, bundle: Bundle, target: Path, kind: str, about: str) -> None:
+        preprocess = bundle.preprocess
+        deployed = self._deployed(bundle)
+        shape = (preprocess.size, preprocess.size, preprocess.channels)
+        match kind:
+            case "torchscript":
+                deploying.write_torchscript(deployed, shape, target, about)
+            case "torch-export":
+                deploying.write_program(deployed, shape, target, about)
+            case "code":
+                deploying.write_code(deployed, shape, target, about)
+            case "litert":
+                deploying.write_litert(deployed, shape, target)
+            case _:
+                raise NotSupported(f"PyTorch writes no {kind}")
+
+    def exported(self, target: Path, kind: str) -> deploying.Run:
+        openers = {
+            "torchscript": deploying.open_torchscript,
+            "torch-export": deploying.open_program,
+            "litert": deploying.open_litert,
+        }
+        return openers[kind](target)
+
+    def licence(self, recipe: Recipe) -> str:
+        return licence_of(recipe.model, recipe.weights) if self._pretrained(recipe) else ""
+
+    def _deployed(self, bundle: Bundle) -> Deployed:
+        """The bundle's network with the bundle's weights and nothing else's: no pretrained file has to be there."""
+        recipe, preprocess = Recipe.model_validate(bundle.about["recipe"]), bundle.preprocess
+        body = table.create(recipe.model, channels=preprocess.channels, image_size=preprocess.size, stem=recipe.stem)
+        network = Network(body, make_head(recipe.head, body.dimensions, len(bundle.classes)), preprocess)
+        network.load_state_dict(read_file(bundle.weights, sha256=bundle.about["members"]["weights.safetensors"]["sha256"]))
+        deployed = Deployed(network.float().eval(), TASKS[recipe.task].probabilities).eval()
+        deployed.temperature.fill_(bundle.temperature)
+        return deployed
 
     def _pretrained(self, recipe: Recipe) -> bool:
         return recipe.strategy != "scratch" and recipe.weights != "none"
