@@ -63,8 +63,9 @@ ERROR = f'''class UnreadableImage(ValueError):
 
 
 def write_example(folder: Path, name: str) -> None:
-    """Put the example of a kind into the export; the README shows it whole."""
-    (folder / EXAMPLE).write_text(example(name), encoding="utf-8")
+    """Put the example of a kind into the export, where it is a program; the README shows it whole."""
+    if name.endswith(".py"):
+        (folder / EXAMPLE).write_text(example(name), encoding="utf-8")
 
 
 def example(name: str) -> str:

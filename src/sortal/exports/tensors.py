@@ -1,6 +1,5 @@
 """safetensors: weights as data, the network as plain PyTorch code written out by torch.export, and a loader of thirty lines."""
 
-import importlib.util
 import json
 import sys
 from collections.abc import Mapping
@@ -36,7 +35,7 @@ class Safetensors:
 
     def open(self, folder: Path, about: Mapping[str, Any]) -> Answers:
         """By the export's own loader, which is code of this export: whoever opens it has checked its bytes."""
-        model = _module(folder / LOADER).load(folder)
+        model = imported(folder / LOADER).load(folder)
         preprocess = Preprocess.from_dict(about["preprocess"])
 
         def answers(images_NRRC: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -50,17 +49,25 @@ class Safetensors:
         return None
 
 
-def _module(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"sortal_export_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    was = sys.dont_write_bytecode
-    sys.dont_write_bytecode = True  # a compiled file beside it would be a member that nobody listed
+def imported(path: Path, *, beside: bool = False) -> ModuleType:
+    """A module of an export, whose bytes have been checked; with `beside`, what it imports may stand beside it.
+
+    Nothing stays of it in Python's tables, so that two exports in one process do not get each other's modules.
+    """
+    module = ModuleType(f"sortal_export_{path.stem}")
+    module.__file__ = str(path)
+    written, places, before = sys.dont_write_bytecode, list(sys.path), set(sys.modules)
+    sys.dont_write_bytecode = True
+    if beside:
+        sys.path.insert(0, str(path.parent))
     try:
-        spec.loader.exec_module(module)
+        # Not by Python's importer: it would take a compiled file beside the source for the source, whoever put it there.
+        exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
     finally:
-        sys.dont_write_bytecode = was
+        sys.dont_write_bytecode, sys.path[:] = written, places
+        for name in set(sys.modules) - before:
+            if str(getattr(sys.modules[name], "__file__", "")).startswith(str(path.parent)):
+                del sys.modules[name]
     return module
 
 

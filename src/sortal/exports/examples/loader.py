@@ -1,8 +1,8 @@
 """Load the model: load(folder) gives a function from bytes of images (N, S, S, C) to probabilities (N, K), as NumPy arrays."""
 
-import importlib.util
 import json
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -14,9 +14,8 @@ def load(folder):
     with safe_open(folder / "model.safetensors", framework="pt") as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}
         about = json.loads(file.metadata()["sortal"])
-    spec = importlib.util.spec_from_file_location("network", folder / "network.py")
-    network = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(network)
+    network = ModuleType("network")
+    exec(compile((folder / "network.py").read_bytes(), "network.py", "exec"), network.__dict__)
 
     @torch.inference_mode()
     def model(images):

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 
 import onnxruntime
+
+sys.dont_write_bytecode = True  # the folder stays as it was checked
 from preprocess import Preprocess, network_pixels, stored_pixels
 
 session = onnxruntime.InferenceSession(Path(__file__).with_name("model.onnx"), providers=["CPUExecutionProvider"])

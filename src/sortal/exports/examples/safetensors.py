@@ -4,8 +4,9 @@ import json
 import sys
 from pathlib import Path
 
-from loader import load
+sys.dont_write_bytecode = True  # the folder stays as it was checked
 from preprocess import Preprocess, network_pixels, stored_pixels
+from loader import load
 
 model = load(Path(__file__).parent)
 preprocess = Preprocess.from_dict(model.about["preprocess"])

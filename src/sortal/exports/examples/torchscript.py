@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 
 import torch
+
+sys.dont_write_bytecode = True  # the folder stays as it was checked
 from preprocess import Preprocess, network_pixels, stored_pixels
 
 kept = {"sortal.json": ""}
