@@ -1,7 +1,8 @@
 """Formats of the framework that a bundle was trained in: its engine writes and opens them, and this room does not know it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,11 @@ class OfFramework:
         describe.write_preprocess(folder)
         return {"model": [self.file], "engine": order.bundle.about["recipe"]["engine"], "before": [self.needs, ""]}
 
-    def open(self, folder: Path, about: Mapping[str, Any]) -> Answers:
+    @contextmanager
+    def open(self, folder: Path, about: Mapping[str, Any]) -> Iterator[Answers]:
         run = engines.load(str(about["engine"])).exported(folder / self.file, self.kind)
         preprocess = Preprocess.from_dict(about["preprocess"])
-        return lambda images_NRRC: run(network_pixels(images_NRRC, preprocess))
+        yield lambda images_NRRC: run(network_pixels(images_NRRC, preprocess))
 
     def open_any_size(self, folder: Path) -> AnySize | None:
         return None

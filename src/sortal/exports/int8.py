@@ -23,7 +23,7 @@ from sortal.preprocess import network_pixels
 
 LAYERS = ("Conv", "Gemm", "MatMul")
 BETWEEN = ("Add", "AveragePool", "Clip", "Concat", "Flatten", "GlobalAveragePool", "MaxPool", "Relu", "Reshape", "Transpose")
-"""What stands between layers and can stay in int8, so that numbers need not go back and forth. Not softmax, nor what is behind."""
+"""What stands between layers and can stay in int8, so that numbers need not go back and forth. Softmax is not among it."""
 LEFT_OUT = (1, 2, 4, 8)
 """How many of the layers that hurt most are tried without."""
 TRIED_ON = 24

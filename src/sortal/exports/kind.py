@@ -1,6 +1,7 @@
 """A kind of export: how its files are written, and how they are opened again in the runtime that they are for."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -57,7 +58,7 @@ class Kind(Protocol):
         Under the key 'model' stand the names of the files that a runtime loads.
         """
 
-    def open(self, folder: Path, about: Mapping[str, Any]) -> Answers:
+    def open(self, folder: Path, about: Mapping[str, Any]) -> AbstractContextManager[Answers]:
         """The written files in their own runtime; `about` is what `export.json` says. The files have been checked."""
 
     def open_any_size(self, folder: Path) -> AnySize | None:

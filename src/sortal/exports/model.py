@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ class Export:
                 raise
             raise BundleError(f"{path / ABOUT} is damaged: {error!r}", hint=REFUSED) from error
 
-    def open(self) -> Answers:
+    def open(self) -> AbstractContextManager[Answers]:
         """The model in its own runtime: stored pixels, uint8 (N, R, R, C), to probabilities, float32 (N, K)."""
         return kind_of(self.kind).open(self.path, self.about)
 

@@ -1,6 +1,7 @@
 """ONNX: the bundle's graph in float32, float16 or int8, and the same behind a resize for images of any size."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,11 @@ def model_of(order: Order) -> tuple[ModelProto, dict[str, Any]]:
 
 def _halved(model: ModelProto) -> ModelProto:
     from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
 
     blocked = [*DEFAULT_OP_BLOCK_LIST, *KEPT_IN_FLOAT32]
     halved: ModelProto = convert_float_to_float16(model, keep_io_types=True, op_block_list=blocked)
+    OnnxModel(halved).topological_sort()  # casts were put at the end
     return halved
 
 
@@ -54,10 +57,11 @@ class Onnx:
         describe.write_preprocess(folder)
         return {"model": [MODEL], **decided}
 
-    def open(self, folder: Path, about: Mapping[str, Any]) -> Answers:
+    @contextmanager
+    def open(self, folder: Path, about: Mapping[str, Any]) -> Iterator[Answers]:
         graph = OnnxGraph(folder / MODEL)
         preprocess = Preprocess.from_dict(about["preprocess"])
-        return lambda images_NRRC: graph(network_pixels(images_NRRC, preprocess))
+        yield lambda images_NRRC: graph(network_pixels(images_NRRC, preprocess))
 
     def open_any_size(self, folder: Path) -> AnySize:
         session = onnxruntime.InferenceSession(str(folder / ANY_SIZE), providers=["CPUExecutionProvider"])

@@ -1,7 +1,12 @@
 """OpenVINO: the bundle's graph in its format, computed in float32 or bfloat16, or quantised to int8 by NNCF."""
 
+import contextlib
+import io
 import json
-from collections.abc import Callable, Mapping
+import logging
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from os import cpu_count
 from pathlib import Path
 from typing import Any
@@ -12,6 +17,7 @@ from numpy.typing import NDArray
 from sortal.engines.onnx import chunk_size
 from sortal.errors import MissingExtra
 from sortal.exports import describe
+from sortal.exports.choosing import GOOD, Candidate, best, divergence, halves
 from sortal.exports.kind import BFLOAT16, FLOAT32, INT8, Answers, AnySize, Order
 from sortal.preprocess import Preprocess, network_pixels
 
@@ -45,12 +51,13 @@ class OpenVino:
         describe.write_preprocess(folder)
         return {"model": [MODEL, WEIGHTS], **decided}
 
-    def open(self, folder: Path, about: Mapping[str, Any]) -> Answers:
+    @contextmanager
+    def open(self, folder: Path, about: Mapping[str, Any]) -> Iterator[Answers]:
         ov = _openvino()
         core = ov.Core()
         run = _runner(ov, core, core.read_model(str(folder / MODEL)), about["computed_in"])
         preprocess = Preprocess.from_dict(about["preprocess"])
-        return lambda images_NRRC: run(network_pixels(images_NRRC, preprocess))
+        yield lambda images_NRRC: run(network_pixels(images_NRRC, preprocess))
 
     def open_any_size(self, folder: Path) -> AnySize | None:
         return None
@@ -76,36 +83,54 @@ def _runner(ov: Any, core: Any, model: Any, computed_in: str) -> Callable[[NDArr
 
 
 def _quantized(ov: Any, model: Any, order: Order) -> tuple[Any, dict[str, Any]]:
-    """NNCF's static quantisation, weights per channel; chosen as for ONNX among calibrations and layers left out."""
+    """NNCF's static quantisation, weights per channel; the first form that is good, the last without the layers that hurt."""
     try:
         import nncf
     except ModuleNotFoundError as error:
         raise MissingExtra("NNCF (needed for OpenVINO in int8)", "export") from error
-    from sortal.exports.choosing import Candidate, best, halves
 
     calibrating_NSSC, judging_NSSC = halves(network_pixels(order.training(), order.bundle.preprocess))
-    core, source = ov.Core(), _runner(ov, ov.Core(), model, "f32")
+    core = ov.Core()
+    source = _runner(ov, core, model, COMPUTED_IN[FLOAT32])
+    source_NK = source(judging_NSSC)
     images = nncf.Dataset([image[None] for image in calibrating_NSSC])
+    options = {"subset_size": len(calibrating_NSSC), "target_device": nncf.TargetDevice.CPU}
 
-    def candidate(told: str, **options: Any) -> Candidate:
-        found = nncf.quantize(
-            model.clone(), images, subset_size=len(calibrating_NSSC), target_device=nncf.TargetDevice.CPU, **options
-        )
-        return Candidate(told, found, _runner(ov, core, found, "f32"))
+    def agreement(compiled: Any, judged: Iterable[NDArray[np.uint8]]) -> float:
+        found_NK = np.concatenate([compiled(image)[0] for image in judged])
+        return -divergence(found_NK, source_NK)
 
-    chosen = best(
-        [
-            candidate("all layers", preset=nncf.QuantizationPreset.PERFORMANCE),
-            candidate(
-                "all layers, asymmetric activations, biases corrected",
-                preset=nncf.QuantizationPreset.MIXED,
-                fast_bias_correction=False,
-            ),
-        ],
-        source,
-        judging_NSSC,
-    )
+    def candidates() -> Iterator[Candidate]:
+        with _quiet(nncf):
+            plain = nncf.quantize(model.clone(), images, preset=nncf.QuantizationPreset.PERFORMANCE, **options)
+        yield Candidate("all layers", plain, _runner(ov, core, plain, COMPUTED_IN[FLOAT32]))
+        with _quiet(nncf):
+            finer = nncf.quantize(
+                model.clone(), images, preset=nncf.QuantizationPreset.MIXED, fast_bias_correction=False, **options
+            )
+        yield Candidate("all layers, every bias corrected", finer, _runner(ov, core, finer, COMPUTED_IN[FLOAT32]))
+        with _quiet(nncf):
+            kept = nncf.quantize_with_accuracy_control(
+                model.clone(),
+                images,
+                nncf.Dataset([image[None] for image in judging_NSSC]),
+                validation_fn=agreement,
+                max_drop=GOOD,
+                **options,
+            )
+        yield Candidate("without the layers that hurt most", kept, _runner(ov, core, kept, COMPUTED_IN[FLOAT32]))
+
+    chosen = best(candidates(), source, judging_NSSC)
     return chosen.candidate.model, {"quantization": chosen.to_json()}
+
+
+@contextlib.contextmanager
+def _quiet(nncf: Any) -> Iterator[None]:
+    """NNCF draws bars and writes a log; our users have bars of their own."""
+    nncf.set_log_level(logging.ERROR)
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _openvino() -> Any:

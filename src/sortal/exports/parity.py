@@ -238,6 +238,7 @@ def told_of_files(found: Mapping[str, Any]) -> list[str]:
     apart, allowed = f"{found['max_difference']:.2g}", f"{found['tolerance']:g}"
     return [
         f"The form for images of any size was run on {found['images']:,} of those files, whole as they are decoded.",
-        f"Probabilities differ from the bundle's by {apart} at most, labels of {found['flips']:,} images. Allowed are {allowed}:",
-        "resampling inside a graph is not Pillow's to the last bit, and Pillow decodes large JPEGs at a fraction of their size.",
+        f"Probabilities differ from the bundle's by {apart} at most, labels of {found['flips']:,} images. Allowed are",
+        f"{allowed}: resampling inside a graph is not Pillow's to the last bit, and Pillow decodes large JPEGs at a",
+        "fraction of their size.",
     ]

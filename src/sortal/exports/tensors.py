@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,7 +34,8 @@ class Safetensors:
             "before": ["PyTorch and safetensors are needed, and no library of networks.", ""],
         }
 
-    def open(self, folder: Path, about: Mapping[str, Any]) -> Answers:
+    @contextmanager
+    def open(self, folder: Path, about: Mapping[str, Any]) -> Iterator[Answers]:
         """By the export's own loader, which is code of this export: whoever opens it has checked its bytes."""
         model = imported(folder / LOADER).load(folder)
         preprocess = Preprocess.from_dict(about["preprocess"])
@@ -43,7 +45,7 @@ class Safetensors:
             parts = [model(images_NSSC[start : start + AT_ONCE]) for start in range(0, len(images_NSSC), AT_ONCE)]
             return np.concatenate(parts)
 
-        return answers
+        yield answers
 
     def open_any_size(self, folder: Path) -> AnySize | None:
         return None

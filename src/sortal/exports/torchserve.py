@@ -1,10 +1,11 @@
-"""TorchServe: an archive (.mar, which is a zip) of graph, preprocessing and a handler that needs ONNX Runtime, not a framework."""
+"""TorchServe: an archive (.mar, which is a zip) of graph, preprocessing and a handler that needs ONNX Runtime alone."""
 
 import io
 import json
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +26,7 @@ HANDLER, MODEL = "handler.py", "model.onnx"
 REQUIREMENTS = "requirements.txt"
 NEEDED = "numpy\nonnxruntime\npillow\n"
 # The same bytes for the same model, whenever it is written.
+AT_ONCE = 32
 STAMP = (1980, 1, 1, 0, 0, 0)
 
 
@@ -51,24 +53,25 @@ class TorchServe:
                 archive.writestr(zipfile.ZipInfo(name, STAMP), data, zipfile.ZIP_DEFLATED)
         return {"model": [ARCHIVE], "before": [BEFORE, ""], **decided}
 
-    def open(self, folder: Path, about: Mapping[str, Any]) -> Answers:
+    @contextmanager
+    def open(self, folder: Path, about: Mapping[str, Any]) -> Iterator[Answers]:
         """As TorchServe does it: unpacked, the handler imported and initialised; images reach it as the bytes of PNG files.
 
         A square of R pixels is not resampled by the preprocessing inside, so what is compared is decoding and all that follows.
         """
-        place = tempfile.TemporaryDirectory()  # held by the answers, and gone with them
-        with zipfile.ZipFile(folder / ARCHIVE) as archive:
-            for name in (HANDLER, describe.PREPROCESS, MODEL):
-                (Path(place.name) / name).write_bytes(archive.read(name))
-        handler = imported(Path(place.name) / HANDLER, beside=True).Classifier()
-        handler.initialize(SimpleNamespace(system_properties={"model_dir": place.name}))
+        with tempfile.TemporaryDirectory() as place:
+            with zipfile.ZipFile(folder / ARCHIVE) as archive:
+                for name in (HANDLER, describe.PREPROCESS, MODEL):
+                    (Path(place) / name).write_bytes(archive.read(name))
+            handler = imported(Path(place) / HANDLER, beside=True).Classifier()
+            handler.initialize(SimpleNamespace(system_properties={"model_dir": place}))
 
-        def answers(images_NRRC: NDArray[np.uint8]) -> NDArray[np.float32]:
-            assert place, "the unpacked archive is there as long as this is"
-            found: NDArray[np.float32] = handler.probabilities([_png(image) for image in images_NRRC])
-            return found
+            def answers(images_NRRC: NDArray[np.uint8]) -> NDArray[np.float32]:
+                starts = range(0, len(images_NRRC), AT_ONCE)
+                batches = ([_png(image) for image in images_NRRC[start : start + AT_ONCE]] for start in starts)
+                return np.concatenate([handler.probabilities(batch) for batch in batches])
 
-        return answers
+            yield answers
 
     def open_any_size(self, folder: Path) -> AnySize | None:
         return None

@@ -215,12 +215,12 @@ def _proved(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Run the export and the bundle on the same images; raises `ParityError`. The table, and what else the README says."""
     bundle, judge = order.bundle, task(order.bundle.task)
-    answers, graph = kind.open(part, {**order.about, **said}), predictor(bundle)
+    graph = predictor(bundle)
 
     def source(images_NRRC: NDArray[np.uint8]) -> NDArray[np.float32]:
         return graph(network_pixels(images_NRRC, bundle.preprocess))
 
-    with images.opened(images.judged, observe) as pixels:
+    with images.opened(images.judged, observe) as pixels, kind.open(part, {**order.about, **said}) as answers:
         probs_NK, source_NK = _both(answers, source, pixels, order.about["kind"], observe)
         timed = max(1, min(len(pixels), TIMED_PIXELS // bundle.preprocess.size**2))
         speed = parity.measured(answers, source, pixels.read(np.arange(timed)))
