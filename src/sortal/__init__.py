@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from sortal.run import Run
     from sortal.workflows.checking import check, scan
     from sortal.workflows.explaining import explain
+    from sortal.workflows.exporting import export
     from sortal.workflows.judging import evaluate
     from sortal.workflows.predicting import load, predict
     from sortal.workflows.reporting import report
@@ -73,6 +74,7 @@ __all__ = [
     "demo",
     "evaluate",
     "explain",
+    "export",
     "load",
     "predict",
     "report",

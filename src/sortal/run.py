@@ -75,6 +75,11 @@ class Run:
         return self.path / "figures"
 
     @property
+    def exports(self) -> Path:
+        """Files for other runtimes, a folder each."""
+        return self.path / "exports"
+
+    @property
     def result(self) -> Path:
         """What `train --json` prints; written last, so that its presence says that the run is finished."""
         return self.path / "result.json"

@@ -21,6 +21,7 @@ COMMANDS.add("report", "sortal.cli.report:command", "Write report.html and figur
 COMMANDS.add("explain", "sortal.cli.explain:command", "Show what a model looked at.")
 COMMANDS.add("serve", "sortal.cli.serve:command", "Answer over HTTP: an API and a page.")
 COMMANDS.add("study", "sortal.cli.study:command", "Train variants over seeds, compare them on one page.")
+COMMANDS.add("export", "sortal.cli.export:command", "Write a model for another runtime, proved.")
 COMMANDS.add("models", "sortal.cli.models:command", "List network architectures, or describe one.")
 COMMANDS.add("recipes", "sortal.cli.recipes:command", "List preset recipes, or print one as TOML.")
 COMMANDS.add("data", "sortal.cli.data:command", "List standard data sets, or make one readable.")

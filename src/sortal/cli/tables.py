@@ -119,6 +119,21 @@ def _one_label(metrics: Values) -> bool:
     return "accuracy" in metrics
 
 
+def show_export(values: Values) -> None:
+    """Of `export`: the export beside the bundle, how far they are apart, and where it is."""
+    found = values["parity"]
+    table = columns("", "accuracy", "images/s", "size")
+    for name, key in ((f"{values['kind']}, {values['precision']}", ""), ("the bundle", "_source")):
+        speed = rate(found[f"images_per_second{key}"])
+        table.add_row(plain(name), _number(found[f"accuracy{key}"], 4), speed, size(found[f"bytes{key}"]))
+    apart = f"{found['max_difference']:.2g} at most between probabilities, {found['flips']:,} other labels"
+    show(table, Text(), Text(f"{found['images']:,} images of '{found['split']}': {apart}"))
+    if found["accuracy_change"]:
+        low, high = found["accuracy_change"]["interval"]
+        show(Text(f"change of accuracy, 95% interval: {100 * low:+.2f} to {100 * high:+.2f} points", style="dim"))
+    show(Text.assemble(("export   ", "dim"), printable(str(values["path"]))))
+
+
 def show_datasets(datasets: Sequence[Values]) -> None:
     """Of `data`: a line a set, and what one should know of it."""
     table = columns("name", "classes", "train", "test", "pixels", "difficulty", "files")

@@ -1,7 +1,8 @@
 """What an engine must be able to do. Arrays cross this seam, tensors never do, and no caller asks which engine it has."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol, SupportsFloat
 
 import numpy as np
@@ -186,3 +187,16 @@ class Engine(Protocol):
 
     def embed(self, bundle: Bundle) -> Embedder:
         """Features by the bundle's network."""
+
+    def export(self, bundle: Bundle, target: Path, kind: str, about: str) -> None:
+        """Write the bundle's network, from bytes of images to probabilities, as `kind` to the file or folder `target`.
+
+        `about` goes into its metadata where the format has some. Raises `NotSupported` for a kind, or a network, that this
+        framework cannot write, and `MissingExtra` where a converter is not installed.
+        """
+
+    def exported(self, target: Path, kind: str) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+        """What `export` wrote, opened by its own loader: uint8 (N, S, S, C) to probabilities, float32 (N, K)."""
+
+    def licence(self, recipe: Recipe) -> str:
+        """What is known of the licence of the weights that the recipe starts from; '' where it starts from none."""

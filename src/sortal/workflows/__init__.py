@@ -15,6 +15,7 @@ _WHERE = {
     "evaluate": "sortal.workflows.judging",
     "explain": "sortal.workflows.explaining",
     "report": "sortal.workflows.reporting",
+    "export": "sortal.workflows.exporting",
     "predict": "sortal.workflows.predicting",
     "predict_stream": "sortal.workflows.predicting",
     "load": "sortal.workflows.predicting",

@@ -45,7 +45,7 @@ def _of_report(report: dict[str, Any]) -> Scores:
 
 def _on_new_data(target: Path, data: str | Path, observe: Observer) -> Scores:
     bundle = Bundle.load(find_bundle(target))
-    manifest = _with_classes(scan(data, max_pixels=bundle.preprocess.max_pixels, observe=observe), bundle.classes)
+    manifest = with_classes(scan(data, max_pixels=bundle.preprocess.max_pixels, observe=observe), bundle.classes)
     predictions = predicted(bundle, manifest, observe=observe)
     before = task(bundle.task).without_temperature(predictions.probs_NK, bundle.temperature)
     return score(predictions, before=replace(predictions, probs_NK=before), images=manifest.counts())
@@ -64,7 +64,7 @@ def predicted(bundle: Bundle, manifest: Manifest, *, observe: Observer = ignore)
     return Predictions(tuple(used.sources), bundle.classes, probs_NK, labels, splits, said_NK, bundle.thresholds)
 
 
-def _with_classes(manifest: Manifest, classes: tuple[str, ...]) -> Manifest:
+def with_classes(manifest: Manifest, classes: tuple[str, ...]) -> Manifest:
     """The manifest with the model's class indices; a class that the model does not know is an error."""
     strange = [name for name in manifest.classes if name not in classes]
     if strange:

@@ -4,6 +4,7 @@ import os
 import platform
 from collections.abc import Mapping
 from functools import cached_property, lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ from sortal import recipe as recipes
 from sortal.bundle import Bundle
 from sortal.data.samples import Samples
 from sortal.engines.protocol import Arrays, Input, Parameters
+from sortal.engines.torch import deploying, measure
 from sortal.engines.torch import device as devices
-from sortal.engines.torch import measure
 from sortal.engines.torch.attribution import TorchAttributor, TorchEmbedder, methods
 from sortal.engines.torch.cut import find_cut
 from sortal.engines.torch.export import to_onnx, with_initializer
@@ -23,7 +24,7 @@ from sortal.engines.torch.frozen import TorchFrozen, to_bytes
 from sortal.engines.torch.inputs import FeatureInputs, PixelInputs
 from sortal.engines.torch.models import table
 from sortal.engines.torch.models.body import Body
-from sortal.engines.torch.models.weights import file_of, load_weights, sha256_of
+from sortal.engines.torch.models.weights import file_of, licence_of, load_weights, sha256_of
 from sortal.engines.torch.network import Deployed, Network, NetworkInTraining, make_head
 from sortal.engines.torch.session import TorchSession
 from sortal.engines.torch.tasks import TASKS, TorchTask
@@ -177,6 +178,38 @@ class TorchEngine:
         network = self._network(started, bundle.preprocess, len(bundle.classes))
         network.load_state_dict(load_file(bundle.weights))
         return network.eval()
+
+    def export(self, bundle: Bundle, target: Path, kind: str, about: str) -> None:
+        preprocess = bundle.preprocess
+        deployed = self._deployed(bundle)
+        shape = (preprocess.size, preprocess.size, preprocess.channels)
+        match kind:
+            case "torchscript":
+                deploying.write_torchscript(deployed, shape, target, about)
+            case "torch-export":
+                deploying.write_program(deployed, shape, target, about)
+            case "code":
+                deploying.write_code(deployed, shape, target, about)
+            case "litert":
+                deploying.write_litert(deployed, shape, target)
+            case _:
+                raise NotSupported(f"PyTorch writes no {kind}")
+
+    def exported(self, target: Path, kind: str) -> deploying.Run:
+        openers = {
+            "torchscript": deploying.open_torchscript,
+            "torch-export": deploying.open_program,
+            "litert": deploying.open_litert,
+        }
+        return openers[kind](target)
+
+    def licence(self, recipe: Recipe) -> str:
+        return licence_of(recipe.model, recipe.weights) if self._pretrained(recipe) else ""
+
+    def _deployed(self, bundle: Bundle) -> Deployed:
+        deployed = Deployed(self._shipped(bundle), TASKS[recipes.parse(bundle.about["recipe"]).task].probabilities).eval()
+        deployed.temperature.fill_(bundle.temperature)
+        return deployed
 
     def _pretrained(self, recipe: Recipe) -> bool:
         return recipe.strategy != "scratch" and recipe.weights != "none"

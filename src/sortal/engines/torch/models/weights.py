@@ -64,6 +64,17 @@ def available(name: str) -> str:
     return "hub" if cfg.get("hf_hub_id") or cfg.get("url") else "none"
 
 
+def licence_of(name: str, weights: str) -> str:
+    """What is known of the licence of the weights that a training started from, as words."""
+    if weights not in ("default", "hub"):
+        return f"trained from the weights in {Path(weights).name}, whose licence is not known here"
+    stated = table.config(name).get("license") or "their licence is not stated there"
+    if name.partition(".")[0] == EMBEDDED and weights == "default":
+        stated = "apache-2.0"  # of the package that carries them, and of the weights' first publisher
+    library = "torchvision" if name in torchvision_body.ARCHITECTURES else "timm"
+    return f"trained from the pretrained weights that {library} knows as {name} ({stated})"
+
+
 def file_of(name: str, weights: str) -> Path | None:
     """The file that `load_weights` would read; None for weights from the hub, and where there are none."""
     if weights != "default":

@@ -1,0 +1,48 @@
+"""Formats of the framework that a bundle was trained in: its engine writes and opens them, and this room does not know it."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sortal import engines
+from sortal.exports import describe
+from sortal.exports.kind import FLOAT32, Answers, AnySize, Order
+from sortal.preprocess import Preprocess, network_pixels
+
+
+@dataclass(frozen=True, slots=True)
+class OfFramework:
+    """One file, written by the engine."""
+
+    kind: str
+    file: str
+    example: str
+    needs: str
+    precisions: tuple[str, ...] = (FLOAT32,)
+
+    def write(self, folder: Path, order: Order) -> Mapping[str, Any]:
+        engine = order.engine()
+        engine.export(order.bundle, folder / self.file, self.kind, json.dumps(order.about, ensure_ascii=False))
+        describe.write_preprocess(folder)
+        return {"model": [self.file], "engine": order.bundle.about["recipe"]["engine"], "before": [self.needs, ""]}
+
+    @contextmanager
+    def open(self, folder: Path, about: Mapping[str, Any]) -> Iterator[Answers]:
+        run = engines.load(str(about["engine"])).exported(folder / self.file, self.kind)
+        preprocess = Preprocess.from_dict(about["preprocess"])
+        yield lambda images_NRRC: run(network_pixels(images_NRRC, preprocess))
+
+    def open_any_size(self, folder: Path) -> AnySize | None:
+        return None
+
+
+TORCHSCRIPT = OfFramework("torchscript", "model.ts", "torchscript.py", "PyTorch alone is needed; C++ opens the file just so.")
+TORCH_EXPORT = OfFramework(
+    "torch-export", "model.pt2", "torch_export.py", "PyTorch alone is needed, of the same or a later version."
+)
+LITERT = OfFramework(
+    "litert", "model.tflite", "litert.py", "On a telephone any LiteRT interpreter opens `model.tflite`; one image at once."
+)

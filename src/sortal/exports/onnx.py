@@ -1,0 +1,76 @@
+"""ONNX: the bundle's graph in float32, float16 or int8, and the same behind a resize for images of any size."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from sortal.engines.onnx import OnnxGraph
+from sortal.exports import describe
+from sortal.exports.graphs import IMAGE, PROBABILITIES, described, of_any_size, simplified
+from sortal.exports.kind import FLOAT16, FLOAT32, INT8, Answers, AnySize, Order
+from sortal.preprocess import Preprocess, network_pixels
+
+MODEL, ANY_SIZE = "model.onnx", "any_size.onnx"
+# Softmax and what stands behind it stays in float32: a probability of 0.9999 has no neighbours in half precision.
+KEPT_IN_FLOAT32 = ["Softmax", "Sigmoid", "Resize"]
+
+
+def model_of(order: Order) -> tuple[ModelProto, dict[str, Any]]:
+    """The bundle's graph in the precision ordered, and what was decided on the way."""
+    plain = simplified(order.bundle.graph)
+    if order.precision == FLOAT16:
+        return _halved(plain), {}
+    if order.precision == INT8:
+        from sortal.exports.int8 import quantized
+
+        found = quantized(plain, order)
+        return found.model, found.to_json()
+    return plain, {}
+
+
+def _halved(model: ModelProto) -> ModelProto:
+    from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
+
+    blocked = [*DEFAULT_OP_BLOCK_LIST, *KEPT_IN_FLOAT32]
+    halved: ModelProto = convert_float_to_float16(model, keep_io_types=True, op_block_list=blocked)
+    OnnxModel(halved).topological_sort()  # casts were put at the end
+    return halved
+
+
+class Onnx:
+    """`model.onnx` takes `images` as they are prepared everywhere else, `any_size.onnx` one `image` as it is decoded."""
+
+    precisions = (FLOAT32, FLOAT16, INT8)
+    example = "onnx.py"
+
+    def write(self, folder: Path, order: Order) -> Mapping[str, Any]:
+        model, decided = model_of(order)
+        (folder / ANY_SIZE).write_bytes(described(of_any_size(model, order.bundle.preprocess), order.about))
+        (folder / MODEL).write_bytes(described(model, order.about))
+        describe.write_preprocess(folder)
+        return {"model": [MODEL], **decided}
+
+    @contextmanager
+    def open(self, folder: Path, about: Mapping[str, Any]) -> Iterator[Answers]:
+        graph = OnnxGraph(folder / MODEL)
+        preprocess = Preprocess.from_dict(about["preprocess"])
+        yield lambda images_NRRC: graph(network_pixels(images_NRRC, preprocess))
+
+    def open_any_size(self, folder: Path) -> AnySize:
+        session = onnxruntime.InferenceSession(str(folder / ANY_SIZE), providers=["CPUExecutionProvider"])
+
+        def answer(image_HWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+            probs_K: NDArray[np.float32] = session.run([PROBABILITIES], {IMAGE: image_HWC})[0][0]
+            return probs_K
+
+        return answer
+
+
+ONNX = Onnx()
