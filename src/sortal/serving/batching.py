@@ -23,6 +23,7 @@ NEWEST = 0.1
 """The weight of the newest time in the running mean."""
 
 Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""Pixels (N, S, S, C) to rows (N, R): the probabilities and, where the graph tells it, the novelty in a last column."""
 
 
 @dataclass(slots=True)
@@ -94,7 +95,7 @@ class Lanes:
     async def _run(self, queue: "Queue", batch: list[Waiting]) -> None:
         loop = asyncio.get_running_loop()
         try:
-            probs_NK, seconds = await loop.run_in_executor(self.pool, _timed, queue.network, batch)
+            rows_NR, seconds = await loop.run_in_executor(self.pool, _timed, queue.network, batch)
         except Exception as error:  # whatever a runtime raises belongs to these images and to no others
             for each in batch:
                 if not each.answer.done():
@@ -102,9 +103,9 @@ class Lanes:
         else:
             queue.pace.took(len(batch), seconds)
             queue.observe(len(batch), seconds)
-            for each, probs_K in zip(batch, probs_NK, strict=True):
+            for each, row_R in zip(batch, rows_NR, strict=True):
                 if not each.answer.done():
-                    each.answer.set_result(probs_K)
+                    each.answer.set_result(row_R)
         finally:
             self.free += 1
             self.dispatch()
@@ -122,7 +123,7 @@ class Queue:
         """No model's any more; what waits is still answered."""
         lanes.queues.append(self)
 
-    async def probabilities(self, pixels_SSC: NDArray[np.uint8], deadline: float) -> NDArray[np.float32]:
+    async def row(self, pixels_SSC: NDArray[np.uint8], deadline: float) -> NDArray[np.float32]:
         """The network's answer for one image; raises `Refused` where the deadline (`time.monotonic`) passed before its turn."""
         waiting = Waiting(pixels_SSC, deadline, asyncio.get_running_loop().create_future())
         self.waiting.append(waiting)

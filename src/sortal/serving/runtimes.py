@@ -4,10 +4,12 @@ import queue
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sortal.engines.inspection import NOVELTY
 from sortal.engines.onnx import OnnxGraph
 from sortal.errors import BundleError, MissingExtra
 from sortal.serving.batching import BUCKETS, GAIN, LONGEST_BATCH, Network, Pace
@@ -26,7 +28,7 @@ class Warm:
     network: Network
     runtime: str
     pace: Pace
-    probs_NK: NDArray[np.float32]
+    rows_NR: NDArray[np.float32]
     """What it said of the pictures that it was warmed with."""
 
 
@@ -44,7 +46,7 @@ def opened(graph: bytes, shape_SSC: Sequence[int], *, runtime: str = "auto", lan
         other = warm(openvino_network(graph, lanes), "openvino", shape_SSC)
     except (MissingExtra, BundleError):
         return ours
-    agree = other.probs_NK.shape == ours.probs_NK.shape and float(np.abs(other.probs_NK - ours.probs_NK).max()) <= AGREE
+    agree = other.rows_NR.shape == ours.rows_NR.shape and np.allclose(other.rows_NR, ours.rows_NR, rtol=AGREE, atol=AGREE)
     return other if agree and other.pace.each < ours.pace.each else ours
 
 
@@ -52,28 +54,28 @@ def warm(network: Network, runtime: str, shape_SSC: Sequence[int]) -> Warm:
     """Run sizes of batches on pictures of noise and time them, up to the first two in a row that bring nothing."""
     pace, random, in_vain = Pace(), np.random.default_rng(0), 0
     noise_NSSC = random.integers(0, 256, (BUCKETS[-1], *shape_SSC), dtype=np.uint8)
-    probs_NK = _run(network, noise_NSSC[:1])
+    rows_NR = _run(network, noise_NSSC[:1])
     for size in BUCKETS:
         seconds = []
         for _ in range(TIMES):
             began = time.perf_counter()
-            probs_NK = _run(network, noise_NSSC[:size])
+            rows_NR = _run(network, noise_NSSC[:size])
             seconds.append(time.perf_counter() - began)
         in_vain = in_vain + 1 if pace.seconds and min(seconds) / size > pace.each * (1 - GAIN) else 0
         pace.took(size, min(seconds))
         if in_vain == 2 or 2 * min(seconds) > LONGEST_BATCH:
             break
-    return Warm(network, runtime, pace, probs_NK)
+    return Warm(network, runtime, pace, rows_NR)
 
 
 def onnx_network(graph: bytes) -> Network:
     """ONNX Runtime, one thread a batch."""
-    session = OnnxGraph(graph, threads=1).session
-    name = session.get_inputs()[0].name
+    opened = OnnxGraph(graph, threads=1)
+    session, name = opened.session, opened.name
+    wanted = _wanted(opened.names)
 
     def network(images_NSSC: NDArray[np.uint8]) -> NDArray[np.float32]:
-        probs_NK: NDArray[np.float32] = session.run(None, {name: images_NSSC})[0]
-        return probs_NK
+        return _rows(session.run(wanted, {name: images_NSSC}))
 
     return network
 
@@ -89,7 +91,8 @@ def openvino_network(graph: bytes, lanes: int) -> Network:
         # Without the hint, processors that know bfloat16 are given it, and the answers are others.
         options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": lanes, "NUM_STREAMS": lanes}
         compiled = core.compile_model(core.read_model(graph, b""), "CPU", options)
-        requests: queue.SimpleQueue[Callable[..., NDArray[np.float32]]] = queue.SimpleQueue()
+        wanted = _wanted([next(iter(output.names)) for output in compiled.outputs])
+        requests: queue.SimpleQueue[Callable[..., Any]] = queue.SimpleQueue()
         for _ in range(lanes):
             requests.put(compiled.create_infer_request().infer)
     except Exception as error:  # OpenVINO raises RuntimeError for everything, and others where its frontend does
@@ -99,11 +102,22 @@ def openvino_network(graph: bytes, lanes: int) -> Network:
         infer = requests.get()
         try:
             # Copied, since the request writes its next answer into the same memory.
-            return np.array(infer({0: images_NSSC})[0], dtype=np.float32)
+            found = infer({0: images_NSSC})
+            return np.array(_rows([found[name] for name in wanted]))
         finally:
             requests.put(infer)
 
     return network
+
+
+def _wanted(names: Sequence[str]) -> list[str]:
+    """The outputs that are used: the first, which are the probabilities, and the novelty where there is one."""
+    return [names[0], *(name for name in names[1:] if name == NOVELTY)]
+
+
+def _rows(found: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Outputs (N, K) and, if there is a second, (N,) side by side."""
+    return found[0] if len(found) == 1 else np.concatenate([found[0], found[1].reshape(len(found[0]), -1)], axis=1)
 
 
 def _run(network: Network, images_NSSC: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -68,9 +68,9 @@ def serve(
     server.run(wanted, listener, began=lambda: began(f"http://{shown}:{listener.getsockname()[1]}"))
 
 
-def tell(source: str, probs_K: NDArray[np.float32], bundle: Bundle, top: int) -> dict[str, Any]:
+def tell(source: str, probs_K: NDArray[np.float32], novelty: float | None, bundle: Bundle, top: int) -> dict[str, Any]:
     """The contract's prediction, in the same words as `sortal predict`."""
-    return as_prediction(Answer(source, probs_K), bundle, top)
+    return as_prediction(Answer(source, probs_K, distance=novelty), bundle, top)
 
 
 def refer(bundle: Bundle) -> Reference | None:
