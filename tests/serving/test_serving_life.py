@@ -63,10 +63,12 @@ def test_with_a_token_only_the_page_and_the_health_are_open(colours: Path, tmp_p
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [
-        ({"host": "localhost:8000"}, 200), ({"host": "127.0.0.1"}, 200), ({"host": "[::1]:80"}, 200), ({"host": "127.8.8.8"}, 200),
+        ({"host": "localhost:8000"}, 200), ({"host": "127.0.0.1"}, 200), ({"host": "[::1]:80"}, 200),
+        ({"host": "127.8.8.8"}, 200),
         ({"host": "evil.example"}, 403), ({"host": "localhost.evil.example"}, 403), ({"host": "evil.example:127"}, 403),
         ({"host": "localhost", "origin": "http://localhost"}, 200), ({"host": "localhost", "origin": "null"}, 403),
-        ({"host": "localhost", "origin": "http://evil.example"}, 403), ({"host": "localhost", "origin": "http://localhost:1"}, 403),
+        ({"host": "localhost", "origin": "http://evil.example"}, 403),
+        ({"host": "localhost", "origin": "http://localhost:1"}, 403),
     ],
 )  # fmt: skip
 def test_another_sites_page_cannot_ask(server: Served, headers: dict[str, str], expected: int) -> None:

@@ -159,7 +159,7 @@ class Server:
 
     async def model_metadata(self, request: Request) -> Response:
         model = self._asked(request)
-        return JSONResponse(oip.metadata(model.name, self.models.versions[model.name], len(model.bundle.classes)))
+        return JSONResponse(oip.metadata(model.name, self.models.versions[model.name], len(model.bundle.classes), model.runtime))
 
     async def model_ready(self, request: Request) -> Response:
         model = self._asked(request)
