@@ -2,9 +2,12 @@
 
 import base64
 import json
+from io import BytesIO
 
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
 
 from sortal.workflows import predict
 from tests.serving.served import CLASSES, Served, picture, status
@@ -66,8 +69,7 @@ def test_a_model_that_is_not_sure_enough_abstains_and_still_ranks(client: httpx.
     ("query", "status"),
     [
         ("top=0", 400), ("top=-1", 400), ("top=many", 400), ("top=1001", 400), ("top=", 400), ("top=%C2%B2", 400),
-        ("unheard=of", 400), ("model=dogs", 404), ("version=9", 404), ("model=careful&version=2", 404), ("map=1", 400),
-        ("map=yes", 400),
+        ("unheard=of", 400), ("model=dogs", 404), ("version=9", 404), ("model=careful&version=2", 404), ("map=yes", 400),
     ],
 )  # fmt: skip
 def test_an_option_that_cannot_be_followed_is_refused(client: httpx.Client, query: str, status: int) -> None:
@@ -114,3 +116,22 @@ def test_an_address_that_is_none_is_not_found(server: Served) -> None:
         told = server.exchange(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
         assert status(told) == 404, path
         assert b'{"error":"there is nothing at this address"}' in told
+
+
+def test_a_map_says_where_the_image_was_looked_at(client: httpx.Client) -> None:
+    image = Image.new("RGB", (80, 80), "#302010")
+    image.paste("red", (0, 0, 40, 40))
+    buffer = BytesIO()
+    image.save(buffer, "PNG")
+    told = client.post("/predict?map=1", content=buffer.getvalue(), headers={"content-type": "image/png"}).json()
+    rows = np.array(told["map"]["rows"])
+    assert (told["map"]["label"], told["map"]["share"], rows.shape) == ("red", 1.0, (8, 8))
+    assert rows[:4, :4].sum() > 5 * rows[4:, 4:].sum()
+
+
+def test_maps_are_drawn_of_one_image(client: httpx.Client) -> None:
+    files = [("a", ("one.png", picture())), ("b", ("two.png", picture()))]
+    assert client.post("/predict?map=1", files=files).status_code == 400
+    assert client.post("/predict?map=0", files=files).status_code == 200
+    told = client.post("/predict?map=1", content=b"no image", headers={"content-type": "image/png"})
+    assert told.status_code == 422

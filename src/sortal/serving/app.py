@@ -30,8 +30,11 @@ from sortal.serving.telemetry import Telemetry
 HERE = Path(__file__).parent
 PAGE = {"/": ("page.html", "text/html"), "/page.css": ("page.css", "text/css"), "/page.js": ("page.js", "text/javascript")}
 
+AT_ONCE = 8
+"""Images of a map that wait for the network together."""
+
 Mapper = Callable[[Any, Any, int], Any]
-"""A network (N, S, S, C) to (N, K), pixels (S, S, C), a class: what of the image it looked at, (H, W) of -1..1."""
+"""A network (N, S, S, C) to (N, K), pixels (S, S, C), a class: what of the image it looked at, (H, W) of 0..1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ class Server:
         self.decoders, self.room = Decoders(self.limits), Room(self.limits.bodies)
         self.models = Models(wanted.places, self.lanes, runtime=wanted.runtime)
         self.desk = Desk(self.models, self.lanes, self.decoders, self.telemetry, self.limits, wanted.tell, wanted.refer)
+        self.mapping = asyncio.Semaphore(1)
         self.ready = False
         self.draining = False
 
@@ -134,12 +138,17 @@ class Server:
 
         def network(images_NSSC: Any) -> Any:
             async def all_of_them() -> Any:
-                return await asyncio.gather(*(model.row(each, deadline) for each in images_NSSC))
+                rows: list[Any] = []
+                for start in range(0, len(images_NSSC), AT_ONCE):  # whoever else asks comes between
+                    few = images_NSSC[start : start + AT_ONCE]
+                    rows += await asyncio.gather(*(model.row(each, deadline) for each in few))
+                return np.stack(rows)[:, : len(model.bundle.classes)]
 
-            rows_NR = np.stack(asyncio.run_coroutine_threadsafe(all_of_them(), loop).result())
-            return rows_NR[:, : len(model.bundle.classes)]
+            return asyncio.run_coroutine_threadsafe(all_of_them(), loop).result()
 
-        found_HW = await asyncio.to_thread(self.wanted.mapper, network, pixels_SSC, best)
+        # It takes a hundred answers of the network: one map at a time.
+        async with self.mapping:
+            found_HW = await asyncio.to_thread(self.wanted.mapper, network, pixels_SSC, best)
         return {
             "label": model.bundle.classes[best],
             "rows": [[round(float(value), 4) for value in row] for row in found_HW],
@@ -159,7 +168,9 @@ class Server:
 
     async def model_metadata(self, request: Request) -> Response:
         model = self._asked(request)
-        return JSONResponse(oip.metadata(model.name, self.models.versions[model.name], len(model.bundle.classes), model.runtime))
+        return JSONResponse(
+            oip.metadata(model.name, self.models.versions[model.name], len(model.bundle.classes), model.runtime)
+        )
 
     async def model_ready(self, request: Request) -> Response:
         model = self._asked(request)

@@ -19,6 +19,8 @@ GAIN = 0.05
 """By how much a larger batch has to be faster for each image to be worth the longer wait."""
 LONGEST_BATCH = 0.5
 """Seconds; a batch that takes longer makes whoever comes next wait for too long."""
+TRY_EVERY = 32
+"""Every so-manieth batch may be of the next larger size, so that the cap can rise again after a busy time."""
 NEWEST = 0.1
 """The weight of the newest time in the running mean."""
 
@@ -53,6 +55,11 @@ class Pace:
         if not fit:
             return 1
         return min(size for size, each in fit.items() if each <= min(fit.values()) * (1 + GAIN))
+
+    @property
+    def next(self) -> int:
+        """The size after the cap that has been timed, or the cap: whether it is worth it now shows only when it is tried."""
+        return min((size for size in self.seconds if size > self.cap), default=self.cap)
 
     @property
     def each(self) -> float:
@@ -119,6 +126,7 @@ class Queue:
     ) -> None:
         self.network, self.lanes, self.pace, self.observe = network, lanes, pace, observe
         self.waiting: deque[Waiting] = deque()
+        self.batches = 0
         self.closed = False
         """No model's any more; what waits is still answered."""
         lanes.queues.append(self)
@@ -132,9 +140,10 @@ class Queue:
 
     def take(self) -> list[Waiting]:
         """The next batch: the longest-waiting images that are still wanted, in one of the fixed sizes."""
-        now = time.monotonic()
-        self._drop(now)
-        size = max((bucket for bucket in BUCKETS if bucket <= min(len(self.waiting), self.pace.cap)), default=0)
+        self._drop(time.monotonic())
+        self.batches += 1
+        largest = self.pace.cap if self.batches % TRY_EVERY else self.pace.next
+        size = max((bucket for bucket in BUCKETS if bucket <= min(len(self.waiting), largest)), default=0)
         return [self.waiting.popleft() for _ in range(size)]
 
     def _drop(self, now: float) -> None:
