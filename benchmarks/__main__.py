@@ -16,6 +16,7 @@ BENCHMARKS = {
     "imbalance": "a Fashion-MNIST whose classes are ten to one: the planned recipe against plain training, paired macro F1",
     "kills": "SIGKILL at random moments, then resume: are the weights the same bytes?",
     "startup": "how long `sortal --help` and `sortal predict` take from a cold start, with torch not importable",
+    "serving": "sortal serve beside LitServe and FastAPI: load, overload, memory, SIGTERM",
     "memory": "peak memory of scan and train on few and on many large photographs",
 }
 

@@ -28,7 +28,8 @@ LARGEST = 1 << 28
 """Elements that an operator may be told to make."""
 LARGEST_SIZES = 4096
 """Bytes of a constant that can be a list of sizes; larger ones are weights and are passed over."""
-DEEPEST = 8
+NOVELTY = "novelty"
+"""The output that tells how unlike the familiar images one is."""
 MOST_NODES = 100_000
 FLOAT, UINT8, INT32, INT64 = 1, 2, 6, 7
 
@@ -85,8 +86,9 @@ def _check_ends(bundle: Bundle, graph: Graph) -> None:
         raise BundleError(f"{bundle.graph} does not take images as its bundle makes them", hint=HINT)
     if inputs[0][2][0] != -1:
         raise BundleError(f"{bundle.graph} takes only {inputs[0][2][0]} images at once", hint=HINT)
-    if len(graph.outputs) != 1 or graph.outputs[0][1] != FLOAT:
-        raise BundleError(f"{bundle.graph} does not give one array of probabilities", hint=HINT)
+    names = [name for name, _, _ in graph.outputs]
+    if names[1:] not in ([], [NOVELTY]) or not names or any(kind != FLOAT for _, kind, _ in graph.outputs):
+        raise BundleError(f"{bundle.graph} does not give probabilities, and a novelty at most", hint=HINT)
 
 
 def _model(data: memoryview) -> Graph:

@@ -21,8 +21,8 @@ from sortal.serving.models import Model, Models, Place
 from sortal.serving.refused import Refused, shed
 from sortal.serving.telemetry import Telemetry
 
-Tell = Callable[[str, NDArray[np.float32], Bundle, int], dict[str, Any]]
-"""An image's name, its probabilities (K), the bundle, how many ranked labels: the contract's prediction."""
+Tell = Callable[[str, NDArray[np.float32], float | None, Bundle, int], dict[str, Any]]
+"""An image's name, its probabilities (K), its novelty, the bundle, how many ranked labels: the contract's prediction."""
 Refer = Callable[[Bundle], Reference | None]
 """What a bundle's validation images were said to be."""
 ABSTAINED = "(none)"
@@ -33,9 +33,9 @@ MOST_LABELS = 200
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One image's probabilities, or why there are none."""
+    """What the network said of one image, or why there is nothing."""
 
-    probs_K: NDArray[np.float32] | None
+    row_R: NDArray[np.float32] | None
     refused: Refused | None = None
 
 
@@ -82,7 +82,7 @@ class Desk:
             self.inside -= images
 
     async def answers(self, model: Model, images: Sequence[bytes], deadline: float) -> list[Told]:
-        """The probabilities of each; what cannot be read has its reason, and what was shed raises."""
+        """What the network says of each; what cannot be read has its reason, and what was shed raises."""
         found = await asyncio.gather(*(self._answer(model, image, deadline) for image in images), return_exceptions=True)
         told: list[Told] = []
         for each in found:
@@ -103,13 +103,14 @@ class Desk:
         return await self.run(model, pixels_SSC, deadline)
 
     async def run(self, model: Model, pixels_SSC: NDArray[np.uint8], deadline: float) -> NDArray[np.float32]:
-        """The probabilities of pixels as the network takes them; raises `Refused` where the deadline passed."""
+        """What the network says of pixels as it takes them; raises `Refused` where the deadline passed."""
         with self.telemetry.timed("network"):
-            return await model.queue.probabilities(pixels_SSC, deadline)
+            return await model.row(pixels_SSC, deadline)
 
-    def told(self, model: Model, source: str, probs_K: NDArray[np.float32], top: int) -> dict[str, Any]:
+    def told(self, model: Model, source: str, row_R: NDArray[np.float32], top: int) -> dict[str, Any]:
         """The contract's prediction, counted."""
-        prediction = self.tell(source, probs_K, model.bundle, top)
+        probs_K, novelty = model.split(row_R)
+        prediction = self.tell(source, probs_K, novelty, model.bundle, top)
         labels = prediction["labels"] if "labels" in prediction else [prediction["label"]]
         said = [label for label in labels if label is not None]
         key = model.name, model.version

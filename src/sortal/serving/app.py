@@ -30,8 +30,11 @@ from sortal.serving.telemetry import Telemetry
 HERE = Path(__file__).parent
 PAGE = {"/": ("page.html", "text/html"), "/page.css": ("page.css", "text/css"), "/page.js": ("page.js", "text/javascript")}
 
+AT_ONCE = 8
+"""Images of a map that wait for the network together."""
+
 Mapper = Callable[[Any, Any, int], Any]
-"""A network (N, S, S, C) to (N, K), pixels (S, S, C), a class: what of the image it looked at, (H, W) of -1..1."""
+"""A network (N, S, S, C) to (N, K), pixels (S, S, C), a class: what of the image it looked at, (H, W) of 0..1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ class Server:
         self.decoders, self.room = Decoders(self.limits), Room(self.limits.bodies)
         self.models = Models(wanted.places, self.lanes, runtime=wanted.runtime)
         self.desk = Desk(self.models, self.lanes, self.decoders, self.telemetry, self.limits, wanted.tell, wanted.refer)
+        self.mapping = asyncio.Semaphore(1)
         self.ready = False
         self.draining = False
 
@@ -112,11 +116,11 @@ class Server:
                 raise Refused(400, "a map is drawn of one image", hint="send one, or leave out map")
             with self.desk.admitted(len(found) - 1):
                 told = await self.desk.answers(model, [data for _, data in found], deadline)
-                map_ = await self._map(model, found[0][1], told[0].probs_K, deadline) if mapped else None
+                map_ = await self._map(model, found[0][1], told[0].row_R, deadline) if mapped else None
         predictions, errors = [], []
         for (name, _), each in zip(found, told, strict=True):
-            if each.probs_K is not None:
-                predictions.append(self.desk.told(model, name, each.probs_K, top))
+            if each.row_R is not None:
+                predictions.append(self.desk.told(model, name, each.row_R, top))
             elif each.refused is not None:
                 errors.append({"source": name, "reason": each.refused.message})
         if not predictions and told[0].refused is not None:
@@ -124,22 +128,29 @@ class Server:
         answer = {"model": model.name, "version": model.version, "predictions": predictions, "errors": errors}
         return JSONResponse({**answer, "map": map_} if mapped else answer)
 
-    async def _map(self, model: Model, data: bytes, probs_K: Any, deadline: float) -> Any:
+    async def _map(self, model: Model, data: bytes, row_R: Any, deadline: float) -> Any:
         """What of one image the model looked at, as rows of numbers; the network runs in the queue like everything else."""
-        if probs_K is None or self.wanted.mapper is None:
+        if row_R is None or self.wanted.mapper is None:
             return None
+        best = int(model.split(row_R)[0].argmax())
         pixels_SSC = await self.decoders.decode(data, model.bundle.preprocess, deadline)
         loop = asyncio.get_running_loop()
 
         def network(images_NSSC: Any) -> Any:
             async def all_of_them() -> Any:
-                return await asyncio.gather(*(model.queue.probabilities(each, deadline) for each in images_NSSC))
+                rows: list[Any] = []
+                for start in range(0, len(images_NSSC), AT_ONCE):  # whoever else asks comes between
+                    few = images_NSSC[start : start + AT_ONCE]
+                    rows += await asyncio.gather(*(model.row(each, deadline) for each in few))
+                return np.stack(rows)[:, : len(model.bundle.classes)]
 
-            return np.stack(asyncio.run_coroutine_threadsafe(all_of_them(), loop).result())
+            return asyncio.run_coroutine_threadsafe(all_of_them(), loop).result()
 
-        found_HW = await asyncio.to_thread(self.wanted.mapper, network, pixels_SSC, int(probs_K.argmax()))
+        # It takes a hundred answers of the network: one map at a time.
+        async with self.mapping:
+            found_HW = await asyncio.to_thread(self.wanted.mapper, network, pixels_SSC, best)
         return {
-            "label": model.bundle.classes[int(probs_K.argmax())],
+            "label": model.bundle.classes[best],
             "rows": [[round(float(value), 4) for value in row] for row in found_HW],
             "share": model.bundle.preprocess.size / model.bundle.preprocess.resize,
         }
@@ -157,7 +168,9 @@ class Server:
 
     async def model_metadata(self, request: Request) -> Response:
         model = self._asked(request)
-        return JSONResponse(oip.metadata(model.name, self.models.versions[model.name], len(model.bundle.classes)))
+        return JSONResponse(
+            oip.metadata(model.name, self.models.versions[model.name], len(model.bundle.classes), model.runtime)
+        )
 
     async def model_ready(self, request: Request) -> Response:
         model = self._asked(request)
@@ -171,8 +184,9 @@ class Server:
                 body = await received(request.receive, request.headers, self.limits, take)
             question = oip.asked(body, request.headers.get(oip.HEADER_LENGTH))
             deadline = min(deadline, self.desk.deadline(question.timeout))
-            probs_NK = await self._tensor(model, question, deadline)
-        predictions = [self.desk.told(model, "", probs_K, 1) for probs_K in probs_NK]
+            rows_NR = await self._tensor(model, question, deadline)
+        predictions = [self.desk.told(model, "", row_R, 1) for row_R in rows_NR]
+        probs_NK = rows_NR[:, : len(model.bundle.classes)]
         labels = ["|".join(each["labels"]) if "labels" in each else each["label"] or "" for each in predictions]
         tensors = oip.outputs(question, probs_NK, labels, model.bundle.classes)
         text, length = oip.answered(question, model.name, model.version, tensors)
@@ -181,7 +195,7 @@ class Server:
         return Response(text, media_type="application/octet-stream", headers={oip.HEADER_LENGTH: str(length)})
 
     async def _tensor(self, model: Model, question: oip.Question, deadline: float) -> Any:
-        """Probabilities of the one input: encoded images, or pixels as the network takes them."""
+        """What the network says of the one input: encoded images, or pixels as the network takes them."""
         tensor, preprocess = question.inputs[0], model.bundle.preprocess
         shape = (preprocess.size, preprocess.size, preprocess.channels)
         if len(question.inputs) != 1 or tensor.name not in (oip.IMAGES, oip.PIXELS):
@@ -203,7 +217,7 @@ class Server:
         for number, each in enumerate(told):
             if each.refused is not None:
                 raise Refused(400, f"image {number}: {each.refused.message}", hint=each.refused.hint)
-        return np.stack([each.probs_K for each in told if each.probs_K is not None])
+        return np.stack([each.row_R for each in told if each.row_R is not None])
 
     def _model(self, name: str, version_: str) -> Model:
         return self.models.get(name or self.models.first.name, version_)
@@ -231,14 +245,26 @@ class Server:
 def app(wanted: Wanted) -> tuple[App, Server]:
     """The app behind its guard, and what stands behind it."""
     server = Server(wanted)
+
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Refused)
+        if error.status == 503:
+            server.telemetry.shed.labels(error.reason).inc()
+        return Response(error.body, error.status, error.headers, "application/json")
+
     inner = Starlette(
         routes=server.routes(),
-        exception_handlers={HTTPException: _http},
+        exception_handlers={Refused: refused, HTTPException: _http, Exception: _failed},
     )
     # A path with a slash too many is no other path.
     inner.router.redirect_slashes = False
 
     return guarded(inner, token=wanted.token, local=wanted.local, telemetry=server.telemetry), server
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    # Whoever asked is told nothing of it; the guard writes it into the log.
+    return JSONResponse({"error": "the server failed; its log says why"}, 500)
 
 
 async def _http(request: Request, error: Exception) -> Response:

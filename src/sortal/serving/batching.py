@@ -19,10 +19,13 @@ GAIN = 0.05
 """By how much a larger batch has to be faster for each image to be worth the longer wait."""
 LONGEST_BATCH = 0.5
 """Seconds; a batch that takes longer makes whoever comes next wait for too long."""
+TRY_EVERY = 32
+"""Every so-manieth batch may be of the next larger size, so that the cap can rise again after a busy time."""
 NEWEST = 0.1
 """The weight of the newest time in the running mean."""
 
 Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""Pixels (N, S, S, C) to rows (N, R): the probabilities and, where the graph tells it, the novelty in a last column."""
 
 
 @dataclass(slots=True)
@@ -52,6 +55,11 @@ class Pace:
         if not fit:
             return 1
         return min(size for size, each in fit.items() if each <= min(fit.values()) * (1 + GAIN))
+
+    @property
+    def next(self) -> int:
+        """The size after the cap that has been timed, or the cap: whether it is worth it now shows only when it is tried."""
+        return min((size for size in self.seconds if size > self.cap), default=self.cap)
 
     @property
     def each(self) -> float:
@@ -94,7 +102,7 @@ class Lanes:
     async def _run(self, queue: "Queue", batch: list[Waiting]) -> None:
         loop = asyncio.get_running_loop()
         try:
-            probs_NK, seconds = await loop.run_in_executor(self.pool, _timed, queue.network, batch)
+            rows_NR, seconds = await loop.run_in_executor(self.pool, _timed, queue.network, batch)
         except Exception as error:  # whatever a runtime raises belongs to these images and to no others
             for each in batch:
                 if not each.answer.done():
@@ -102,9 +110,9 @@ class Lanes:
         else:
             queue.pace.took(len(batch), seconds)
             queue.observe(len(batch), seconds)
-            for each, probs_K in zip(batch, probs_NK, strict=True):
+            for each, row_R in zip(batch, rows_NR, strict=True):
                 if not each.answer.done():
-                    each.answer.set_result(probs_K)
+                    each.answer.set_result(row_R)
         finally:
             self.free += 1
             self.dispatch()
@@ -118,11 +126,12 @@ class Queue:
     ) -> None:
         self.network, self.lanes, self.pace, self.observe = network, lanes, pace, observe
         self.waiting: deque[Waiting] = deque()
+        self.batches = 0
         self.closed = False
         """No model's any more; what waits is still answered."""
         lanes.queues.append(self)
 
-    async def probabilities(self, pixels_SSC: NDArray[np.uint8], deadline: float) -> NDArray[np.float32]:
+    async def row(self, pixels_SSC: NDArray[np.uint8], deadline: float) -> NDArray[np.float32]:
         """The network's answer for one image; raises `Refused` where the deadline (`time.monotonic`) passed before its turn."""
         waiting = Waiting(pixels_SSC, deadline, asyncio.get_running_loop().create_future())
         self.waiting.append(waiting)
@@ -131,9 +140,10 @@ class Queue:
 
     def take(self) -> list[Waiting]:
         """The next batch: the longest-waiting images that are still wanted, in one of the fixed sizes."""
-        now = time.monotonic()
-        self._drop(now)
-        size = max((bucket for bucket in BUCKETS if bucket <= min(len(self.waiting), self.pace.cap)), default=0)
+        self._drop(time.monotonic())
+        self.batches += 1
+        largest = self.pace.cap if self.batches % TRY_EVERY else self.pace.next
+        size = max((bucket for bucket in BUCKETS if bucket <= min(len(self.waiting), largest)), default=0)
         return [self.waiting.popleft() for _ in range(size)]
 
     def _drop(self, now: float) -> None:

@@ -50,12 +50,10 @@ def guarded(app: App, *, token: str = "", local: bool = True, telemetry: Telemet
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
-        begun, since = False, perf_counter()
+        since = perf_counter()
 
         async def sending(message: MutableMapping[str, Any]) -> None:
-            nonlocal begun
             if message["type"] == "http.response.start":
-                begun = True
                 message["headers"] = [*message.get("headers", []), *HEADERS]
                 telemetry.requests.labels(_route(scope), str(message["status"])).inc()
             await send(message)
@@ -64,15 +62,9 @@ def guarded(app: App, *, token: str = "", local: bool = True, telemetry: Telemet
             _allow(scope, token, local)
             await app(scope, receive, sending)
         except Refused as refused:
-            if refused.status == 503:
-                telemetry.shed.labels(refused.reason).inc()
-            if not begun:
-                await answer(sending, refused)
-        except Exception:
-            # Whoever asked is told nothing of it; whoever runs the server finds it in the log.
+            await answer(sending, refused)
+        except Exception:  # it was answered, and whoever runs the server finds it in the log
             logger.exception("a request to %s failed", _route(scope))
-            if not begun:
-                await answer(sending, Refused(500, "the server failed; its log says why"))
         finally:
             telemetry.took("all", perf_counter() - since)
 

@@ -99,6 +99,15 @@ class Model:
     def version(self) -> str:
         return self.place.version
 
+    async def row(self, pixels_SSC: NDArray[np.uint8], deadline: float) -> NDArray[np.float32]:
+        """What the network says of one image; see `split`."""
+        return await self.queue.row(pixels_SSC, deadline)
+
+    def split(self, row_R: NDArray[np.float32]) -> tuple[NDArray[np.float32], float | None]:
+        """The probabilities (K), and the novelty where the graph tells it."""
+        count = len(self.bundle.classes)
+        return row_R[:count], float(row_R[count]) if len(row_R) > count else None
+
 
 def check(path: Path, *, runtime: str = "auto", lanes: int = 1) -> Checked:
     """Check a bundle, member by member, then its graph, then what the graph says; raises `BundleError` or `DataError`."""
@@ -111,19 +120,21 @@ def check(path: Path, *, runtime: str = "auto", lanes: int = 1) -> Checked:
     inspect(graph, bundle)
     size, channels = bundle.preprocess.size, bundle.preprocess.channels
     warm = opened(graph, (size, size, channels), runtime=runtime, lanes=lanes)
-    _check_answers(warm.probs_NK, bundle)
+    _check_answers(warm.rows_NR, bundle)
     return Checked(bundle, digest, warm)
 
 
-def _check_answers(probs_NK: NDArray[np.float32], bundle: Bundle) -> None:
-    shape = (len(probs_NK), len(bundle.classes))
-    good = probs_NK.shape == shape and probs_NK.dtype == np.float32 and bool(np.isfinite(probs_NK).all())
+def _check_answers(rows_NR: NDArray[np.float32], bundle: Bundle) -> None:
+    count = len(bundle.classes)
+    good = rows_NR.ndim == 2 and rows_NR.shape[1] == count + (bundle.novelty is not None)
+    good = good and rows_NR.dtype == np.float32 and bool(np.isfinite(rows_NR).all())
+    probs_NK = rows_NR[:, :count] if good else rows_NR
     good = good and float(probs_NK.min()) >= 0 and float(probs_NK.max()) <= 1 + 1e-4
     if good and bundle.task == "multi-class":
         good = bool(np.allclose(probs_NK.sum(axis=1), 1, atol=1e-3))
     if not good:
         raise BundleError(
-            f"{bundle.graph} does not give {shape[1]} probabilities for an image",
+            f"{bundle.graph} does not give {count} probabilities for an image",
             hint="make the bundle again with `sortal train`",
         )
 

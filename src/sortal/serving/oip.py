@@ -239,12 +239,12 @@ def outputs(question: Question, probs_NK: NDArray[np.float32], labels_N: Sequenc
     return [first, Tensor(OUTPUTS[1], "BYTES", (n,), [label.encode() for label in labels_N])]
 
 
-def metadata(name: str, versions: Sequence[str], classes: int) -> dict[str, Any]:
+def metadata(name: str, versions: Sequence[str], classes: int, runtime: str) -> dict[str, Any]:
     """A model's metadata: what goes in and what comes out."""
     return {
         "name": name,
         "versions": list(versions),
-        "platform": "sortal_onnx",
+        "platform": f"onnx_{runtime}",
         "inputs": [{"name": IMAGES, "datatype": "BYTES", "shape": [-1]}],
         "outputs": [
             {"name": OUTPUTS[0], "datatype": "FP32", "shape": [-1, classes]},

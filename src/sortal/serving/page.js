@@ -95,12 +95,8 @@ function draw(drawn) {
   canvas.width = rows[0].length;
   canvas.height = rows.length;
   const context = canvas.getContext("2d"), pixels = context.createImageData(canvas.width, canvas.height);
-  const most = Math.max(1e-9, ...rows.flat().map(Math.abs));
-  rows.flat().forEach((value, index) => {
-    const strength = Math.abs(value) / most;
-    pixels.data.set(value >= 0 ? [220, 70, 20] : [30, 100, 220], 4 * index);
-    pixels.data[4 * index + 3] = Math.round(190 * strength);
-  });
+  const most = Math.max(1e-9, ...rows.flat());
+  rows.flat().forEach((value, index) => pixels.data.set([220, 70, 20, Math.round(190 * value / most)], 4 * index));
   context.putImageData(pixels, 0, 0);
   const side = Math.min(image.naturalWidth, image.naturalHeight) * drawn.share;
   const width = side / image.naturalWidth, height = side / image.naturalHeight;
@@ -149,6 +145,7 @@ for (const id of ["file", "photo"]) {
   });
 }
 at("token").addEventListener("change", begin);
+at("secret").addEventListener("submit", event => { event.preventDefault(); begin(); });
 at("overlay").addEventListener("change", event => { at("map").hidden = !event.target.checked; });
 addEventListener("dragover", event => { event.preventDefault(); at("drop").classList.add("over"); });
 addEventListener("dragleave", () => at("drop").classList.remove("over"));

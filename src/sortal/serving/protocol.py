@@ -54,6 +54,10 @@ def protocol(desk: Desk, limits: Limits, draining: Callable[[], bool]) -> type[a
         def on_headers_complete(self) -> None:
             self._keep()
             self.in_head, self.in_body, self.head_bytes, self.thrown_away = False, True, 0, 0
+            if sum(len(name) + len(value) for name, value in self.headers) + len(self.url) > LONGEST_HEAD:
+                self.shedding = True
+                self._write(Refused(431, "the request's head is too long"), close=True)
+                return
             idle = self.cycle is None or self.cycle.response_complete
             path = self.url.partition(b"?")[0]
             if idle and path.endswith(ASKS) and (refusal := desk.refusal()):

@@ -12,7 +12,7 @@ import uvicorn
 from sortal.errors import MachineFailed
 from sortal.serving.app import Wanted, app
 from sortal.serving.limits import Limits
-from sortal.serving.protocol import protocol
+from sortal.serving.protocol import LINGER, protocol
 
 BACKLOG = 2048
 
@@ -29,8 +29,31 @@ class Uvicorn(uvicorn.Server):
         self.began()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say that no more is wanted, take in what is on its way nevertheless, and answer it."""
         self.draining()
+        await asyncio.sleep(LINGER)
+        rest = [listener.dup() for listener in sockets or []]  # the system goes on listening as long as one is open
+        for server in self.servers:
+            server.close()
+        for listener in rest:
+            await self._take_in(listener)
+            listener.close()
         await super().shutdown(sockets)
+
+    async def _take_in(self, listener: socket.socket) -> None:
+        """Accept the connections that the system has made and that nobody took; closed with the listener they were cut off."""
+        listener.setblocking(False)
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                connection, _ = listener.accept()
+                await loop.connect_accepted_socket(self._connection, connection)
+
+    def _connection(self) -> asyncio.Protocol:
+        made: asyncio.Protocol = self.config.http_protocol_class(
+            config=self.config, server_state=self.server_state, app_state={}, _loop=asyncio.get_running_loop()
+        )  # type: ignore[call-arg]
+        return made
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -50,9 +73,13 @@ def listening(host: str, port: int) -> socket.socket:
             0
         ]
         found = socket.socket(family, kind, protocol_)
+    except OSError as error:
+        raise MachineFailed(f"cannot listen on {host}: {error.strerror}", hint="choose another --host") from error
+    try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(address)
     except OSError as error:
+        found.close()
         raise MachineFailed(
             f"cannot listen on {host}:{port}: {error.strerror}", hint="choose another --port or --host"
         ) from error

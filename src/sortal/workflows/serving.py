@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sortal.bundle import Bundle
 from sortal.errors import DataError, MissingExtra
 from sortal.evaluation.reference import Reference
+from sortal.explanation.occlusion import Predict, occlusion
 from sortal.serving.guard import is_loopback
 from sortal.serving.limits import Limits
 from sortal.serving.models import places
@@ -58,6 +59,7 @@ def serve(
         places=places([str(target) for target in listed]),
         tell=tell,
         refer=refer,
+        mapper=looked_at,
         limits=limits or Limits(),
         runtime=runtime,
         token=token,
@@ -68,9 +70,14 @@ def serve(
     server.run(wanted, listener, began=lambda: began(f"http://{shown}:{listener.getsockname()[1]}"))
 
 
-def tell(source: str, probs_K: NDArray[np.float32], bundle: Bundle, top: int) -> dict[str, Any]:
+def tell(source: str, probs_K: NDArray[np.float32], novelty: float | None, bundle: Bundle, top: int) -> dict[str, Any]:
     """The contract's prediction, in the same words as `sortal predict`."""
-    return as_prediction(Answer(source, probs_K), bundle, top)
+    return as_prediction(Answer(source, probs_K, distance=novelty), bundle, top)
+
+
+def looked_at(network: Predict, pixels_SSC: NDArray[np.uint8], label: int) -> NDArray[np.float32]:
+    """What of one image the model looked at, float32 (h, w): how far the probability falls where it is hidden."""
+    return occlusion(network, pixels_SSC[None], np.array([label]))[0]
 
 
 def refer(bundle: Bundle) -> Reference | None:
