@@ -77,7 +77,8 @@ def tell(source: str, probs_K: NDArray[np.float32], novelty: float | None, bundl
 
 def looked_at(network: Predict, pixels_SSC: NDArray[np.uint8], label: int) -> NDArray[np.float32]:
     """What of one image the model looked at, float32 (h, w): how far the probability falls where it is hidden."""
-    return occlusion(network, pixels_SSC[None], np.array([label]))[0]
+    map_HW: NDArray[np.float32] = occlusion(network, pixels_SSC[None], np.array([label]))[0]
+    return map_HW
 
 
 def refer(bundle: Bundle) -> Reference | None:
