@@ -44,6 +44,14 @@ EVALUATED = {
 }
 
 
+EXPLAINED = {
+    "maps": [
+        {"source": "a/[b].jpg", "label": "ants", "probability": 0.93, "method": "grad_cam", "path": "explained/[b].png"},
+    ],
+    "errors": [],
+}  # fmt: skip
+
+
 def result(values: dict, **more: object) -> SimpleNamespace:
     return SimpleNamespace(to_json=lambda: values, **more)
 
@@ -55,6 +63,7 @@ def workflows(calls):
     calls.answer("train", result(TRAINED))
     calls.answer("demo", result(TRAINED))
     calls.answer("evaluate", result(EVALUATED))
+    calls.answer("explain", result(EXPLAINED, errors=[]))
     written = {"report": "runs/a/report.html", "figures": ["runs/a/figures/x.png"]}
     calls.answer("report", result(written, report=Path(written["report"]), figures=[Path(name) for name in written["figures"]]))
     return calls
@@ -65,6 +74,7 @@ COMMANDS = [
     (["train", "photos"], TRAINED),
     (["demo"], TRAINED),
     (["evaluate", "runs/a"], EVALUATED),
+    (["explain", "runs/a", "a/[b].jpg"], EXPLAINED),
     (["report", "runs/a"], {"report": "runs/a/report.html", "figures": ["runs/a/figures/x.png"]}),
 ]
 
@@ -302,3 +312,33 @@ def test_measuring_everything_at_once_is_refused(sortal, words) -> None:
     outcome = sortal("models", *words, "--measure")
     assert outcome.code == 2
     assert "name up to 40" in outcome.err
+
+
+def test_explain_passes_its_options_on(sortal, workflows) -> None:
+    sortal("explain", "runs/a", "x.jpg", "photos", "--method", "occlusion", "--out", "pictures")
+    args, kwargs = workflows.seen[-1]
+    kwargs.pop("observe")
+    assert args == (Path("runs/a"), (Path("x.jpg"), Path("photos")))
+    assert kwargs == {"method": "occlusion", "out": Path("pictures")}
+
+
+def test_explain_names_label_probability_and_picture(sortal, workflows) -> None:
+    out = sortal("explain", "runs/a", "a/[b].jpg").out
+    for said in ("a/[b].jpg", "ants", "0.930", "explained/[b].png"):
+        assert said in out
+
+
+def test_explain_exits_with_1_if_an_image_cannot_be_read_and_tells_the_others(sortal, workflows) -> None:
+    errors = [{"source": "bad\x1b[2J.jpg", "reason": "not an image"}]
+    workflows.answer("explain", result({**EXPLAINED, "errors": errors}, errors=errors))
+    outcome = sortal("explain", "runs/a", "a/[b].jpg", "bad.jpg")
+    assert outcome.code == 1
+    assert "ants" in outcome.out
+    assert r"error: bad\x1b[2J.jpg: not an image" in outcome.err
+    as_json = sortal("explain", "runs/a", "a/[b].jpg", "bad.jpg", "--json")
+    assert as_json.code == 1
+    assert json.loads(as_json.out)["errors"] == errors
+
+
+def test_explain_needs_an_image(sortal, workflows) -> None:
+    assert sortal("explain", "runs/a").code == 2
