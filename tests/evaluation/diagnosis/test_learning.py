@@ -256,3 +256,19 @@ def test_a_training_that_nobody_watched_is_told() -> None:
 @pytest.mark.parametrize("make", [lambda: Case(SMALL, {}), lambda: Case(SMALL, {"a": 1}), lambda: healthy(history=[])])
 def test_a_case_of_which_little_is_known_is_no_error(make: Callable[[], Case]) -> None:
     assert isinstance(diagnose(make()), tuple)
+
+
+def test_what_an_overfitted_network_is_sure_of_is_not_told_as_wrong_labels() -> None:
+    """It is sure of its mistakes too, whatever the labels are."""
+    from sortal.predictions import Predictions
+
+    labels = np.arange(300) % 3
+    said = np.where(np.arange(300) < 60, (labels + 1) % 3, labels)
+    probs = np.full((300, 3), 0.005, np.float32)
+    probs[np.arange(300), said] = 0.99
+    sure = Predictions(tuple(map(str, range(300))), ("blue", "green", "red"), probs, labels, ("test",) * 300)
+    rising = [{"epoch": n + 1, "loss": 0.5**n, "rate": 1e-3, "log_loss": 0.3 + 0.1 * n} for n in range(10)]
+    assert "label-noise" in kinds(healthy(predictions=sure))
+    found = kinds(healthy(predictions=sure, history=rising))
+    assert "overfitting" in found
+    assert "label-noise" not in found

@@ -18,7 +18,7 @@ WIDE = 0.05
 """Half of an interval that leaves much open."""
 NOISE = 0.01
 """Share of labels that are likely wrong from which it is worth a word."""
-AS_OFTEN = 0.3
+AS_OFTEN = 0.5
 """Of all mistakes' share, that of mistakes where the model is sure, from which wrong labels are the likelier reason."""
 BORDERS = ("border", "edge", "frame")
 COLOURS = ("colour", "color", "brightness")
