@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sortal.preprocess import Preprocess
     from sortal.recipe import Recipe
     from sortal.run import Run
+    from sortal.workflows.batch_predicting import predict_many
     from sortal.workflows.checking import check, scan
     from sortal.workflows.explaining import explain
     from sortal.workflows.exporting import export
@@ -77,6 +78,7 @@ __all__ = [
     "export",
     "load",
     "predict",
+    "predict_many",
     "report",
     "scan",
     "serve",

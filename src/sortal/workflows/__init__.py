@@ -18,6 +18,7 @@ _WHERE = {
     "export": "sortal.workflows.exporting",
     "predict": "sortal.workflows.predicting",
     "predict_stream": "sortal.workflows.predicting",
+    "predict_many": "sortal.workflows.batch_predicting",
     "load": "sortal.workflows.predicting",
     "serve": "sortal.workflows.serving",
 }
