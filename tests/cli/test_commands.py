@@ -44,6 +44,13 @@ EVALUATED = {
 }
 
 
+WRITTEN = {"report": "runs/a/report.html", "model_card": "runs/a/model-card.md", "figures": ["runs/a/figures/x.png"]}
+
+
+def path_of(value: str | list[str]) -> Path | list[Path]:
+    return [Path(name) for name in value] if isinstance(value, list) else Path(value)
+
+
 def result(values: dict, **more: object) -> SimpleNamespace:
     return SimpleNamespace(to_json=lambda: values, **more)
 
@@ -55,8 +62,8 @@ def workflows(calls):
     calls.answer("train", result(TRAINED))
     calls.answer("demo", result(TRAINED))
     calls.answer("evaluate", result(EVALUATED))
-    written = {"report": "runs/a/report.html", "figures": ["runs/a/figures/x.png"]}
-    calls.answer("report", result(written, report=Path(written["report"]), figures=[Path(name) for name in written["figures"]]))
+    calls.answer("report", result(WRITTEN, **{name: path_of(value) for name, value in WRITTEN.items()}))
+    calls.answer("edit", result({"manifests": ["runs/a/manifest-2.parquet"]}, manifests=[Path("runs/a/manifest-2.parquet")]))
     return calls
 
 
@@ -65,7 +72,8 @@ COMMANDS = [
     (["train", "photos"], TRAINED),
     (["demo"], TRAINED),
     (["evaluate", "runs/a"], EVALUATED),
-    (["report", "runs/a"], {"report": "runs/a/report.html", "figures": ["runs/a/figures/x.png"]}),
+    (["report", "runs/a"], WRITTEN),
+    (["report", "runs/a", "--edit"], {"manifests": ["runs/a/manifest-2.parquet"]}),
 ]
 
 
@@ -195,7 +203,19 @@ def test_evaluate_prints_scores_of_several_labels_and_no_matrix_of_classes(sorta
 
 
 def test_report_names_what_it_wrote(sortal, workflows) -> None:
-    assert sortal("report", "runs/a").out == "runs/a/report.html\nruns/a/figures/x.png\n"
+    assert sortal("report", "runs/a").out == "runs/a/report.html\nruns/a/model-card.md\nruns/a/figures/x.png\n"
+
+
+def test_report_edit_passes_the_port_on_and_names_the_new_manifests(sortal, workflows) -> None:
+    assert sortal("report", "runs/a", "--edit", "--port", "8123").out == "runs/a/manifest-2.parquet\n"
+    args, kwargs = workflows.seen[-1]
+    assert (args, kwargs["port"]) == ((Path("runs/a"),), 8123)
+
+
+@pytest.mark.parametrize("words", [["--port", "80"], ["--edit", "--port", "65536"], ["--edit", "--port", "-1"]])
+def test_a_port_that_would_say_nothing_is_refused(sortal, workflows, words: list[str]) -> None:
+    assert sortal("report", "runs/a", *words).code == 2
+    assert workflows.seen == []
 
 
 def test_recipes_lists_names_and_prints_one_that_can_be_read_again(sortal, tmp_path: Path) -> None:

@@ -20,13 +20,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What makes a page of one that a person marks images on: the secret that the server wants to see, the classes that a
-    person may choose, what the images are by now, and the labels that a finding proposes.
+    """What makes a page one that a person marks images on.
+
+    Attributes:
+        token: the secret that the server wants to see.
+        classes: the labels that a person may choose from.
+        states: source to labels and told (what was changed, as words) of the images that are shown or were changed.
+        unsaved: how many images are marked and not saved.
     """
 
     token: str
     classes: Sequence[str]
     states: Mapping[str, Mapping[str, Any]]
+    unsaved: int = 0
 
 
 @dataclass(slots=True)
@@ -59,7 +65,8 @@ def render(
     # Pictures first get their share in the order in which they are shown; those behind cells come last.
     room, marks = Room(), _Marks()
     small = small or {}
-    cards = [_card(mistake, report, thumbnails or {}, small, room, marks) for mistake in report.mistakes[:MOST_CARDS]]
+    large, states = thumbnails or {}, desk.states if desk else {}
+    cards = [_card(mistake, report, large, small, room, marks, states) for mistake in report.mistakes[:MOST_CARDS]]
     findings = [_finding(row, small, room, marks) for row in parts.by_gravity(report.findings)]
     shown = [picture for caption, data in inputs[:MOST_INPUTS] if (picture := room.picture(data, caption))]
     telling = TELLINGS[report.task]
@@ -101,6 +108,7 @@ def _card(
     small: Mapping[str, bytes],
     room: Room,
     marks: _Marks,
+    states: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     source = mistake["source"]
     known = report.maps.get(source, {})
@@ -112,13 +120,15 @@ def _card(
             {**near, "picture": room.picture(small.get(near["source"]), near["source"])}
             for near in known.get("nearest", [])[:MOST_NEAREST]
         ],
-        "mark": marks.add([source], {source: _proposed(mistake)}),
+        "mark": marks.add([source], {source: _proposed(mistake, states.get(source, {}).get("labels", ()))}),
     }
 
 
-def _proposed(mistake: Mapping[str, Any]) -> list[str]:
-    """What the model would have the labels be: what it said. Of several labels a mistake names what was wrong only."""
-    return [] if "surest" in mistake else [mistake["predicted"]]
+def _proposed(mistake: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
+    """What the model would have the labels be: what it said; of several, those it is labelled with but for what was wrong."""
+    if "surest" not in mistake:
+        return [mistake["predicted"]]
+    return sorted(set(labels).difference(mistake["missed"]).union(mistake["wrong"]))
 
 
 def _finding(row: Mapping[str, Any], small: Mapping[str, bytes], room: Room, marks: _Marks) -> dict[str, Any]:
@@ -138,11 +148,13 @@ def _known(report: Report, small: Mapping[str, bytes], room: Room, marks: _Marks
     for row in report.examples:
         said, count = confusion.told(report, row["cell"])
         images = [[place.get(image["source"], -1), image["source"], image["probability"]] for image in row["images"]]
-        proposed = report.classes[row["cell"][1]] if report.task == "multi_class" else None
+        true, guess = row["cell"]
+        proposed = report.classes[guess] if report.task == "multi_class" and true != guess else None
         cells["-".join(map(str, row["cell"]))] = {"told": said, "count": count, "images": images, "proposed": proposed}
     known: dict[str, Any] = {"cells": cells, "pictures": pictures}
     if desk:
-        known["desk"] = {"token": desk.token, "classes": list(desk.classes), "states": desk.states, "marks": marks.rows}
+        known["desk"] = {"token": desk.token, "classes": list(desk.classes), "states": desk.states, "unsaved": desk.unsaved}
+        known["desk"]["marks"] = marks.rows
     return _json(known)
 
 
