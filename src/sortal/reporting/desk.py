@@ -105,10 +105,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _name(self) -> str:
         """What stands behind the secret in the address."""
-        _, token, *rest = self.path.split("/", 2)
-        if not rest or not secrets.compare_digest(token.encode(), self.server.token.encode()):
+        nothing, _, behind = self.path.partition("/")
+        token, slash, name = behind.partition("/")
+        known = secrets.compare_digest(token.encode(), self.server.token.encode())
+        if nothing or not slash or not known:
             raise _Refused(HTTPStatus.NOT_FOUND)
-        return rest[0]
+        return name
 
     def _page(self) -> tuple[HTTPStatus, str, str]:
         if self._name():
