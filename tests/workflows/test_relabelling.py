@@ -93,6 +93,13 @@ def test_pictures_join_the_group_that_is_named_or_begin_one(tmp_path: Path) -> N
     assert work.mark({"action": "group", "sources": ["d"], "group": 99})["group"] not in (first, 99)
 
 
+def test_copies_become_a_group_for_each_picture_that_they_show(tmp_path: Path) -> None:
+    work = marking(tmp_path)
+    asked = {"action": "group", "sources": ["a", "b", "c", "d"], "group": None, "groups": [["a", "c"], ["b", "d"]]}
+    assert work.mark(asked)["told"] == "4 images in 2 groups"
+    assert [work.states(set("abcd"))[source]["told"] for source in "abcd"] == ["in group 1", "in group 2"] * 2
+
+
 def test_each_save_writes_a_version_and_none_without_a_change(tmp_path: Path) -> None:
     work = marking(tmp_path)
     before = (tmp_path / "manifest.parquet").read_bytes()
@@ -140,6 +147,9 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"action": "label", "sources": ["a"], "labels": {"a": ["z"]}}, "no class 'z'"),
     ({"action": "label", "sources": ["a"], "labels": {"a": []}}, "one label"),
     ({"action": "label", "sources": ["a"], "labels": {"a": ["x", "y"]}}, "one label"),
+    ({"action": "group", "sources": ["a"], "groups": [["b"]]}, "not of these images"),
+    ({"action": "group", "sources": ["a"], "groups": [[["a"]]]}, "not of these images"),
+    ({"action": "group", "sources": ["a"], "groups": "a"}, "not of these images"),
     ({"action": "label", "sources": ["a", "b"], "labels": {"a": ["y"], "b": ["z"]}}, "no class 'z'"),
 ]
 

@@ -159,7 +159,7 @@ def _classes(report: Report) -> Iterator[str]:
 def _limits(report: Report) -> Iterator[str]:
     """What is known to be wrong, and where it does badly; left out where nothing of it was looked for."""
     told = [
-        f"- **{_text(parts.spoken(row['kind']))}** ({_text(row['severity'])}): {_text(row.get('evidence', row.get('detail')))}"
+        f"- **{_text(parts.titled(row['kind']))}** ({_text(row['severity'])}): {_text(row.get('evidence', row.get('detail')))}"
         for row in [*report.diagnosis, *parts.by_gravity(report.findings)]
     ]
     told += [

@@ -3,7 +3,7 @@
 
 const desk = known.desk;
 const told = document.getElementById("told");
-const items = new Map(); // element -> { sources, labels: source to proposed labels }
+const items = new Map(); // element -> { sources, labels: source to proposed labels, groups: of copies, which show the same }
 let group = null; // the group that the next picture joins
 let unsaved = desk.unsaved;
 let before = Promise.resolve(); // one after the other: a picture joins the group that the one before it began
@@ -31,13 +31,13 @@ function mark(element, action) {
 }
 
 async function marked(element, action) {
-  const { sources, labels } = items.get(element);
+  const { sources, labels, groups } = items.get(element);
   const values = { action, sources };
   if (action === "accept") {
     if (!Object.keys(labels).length) return void (told.textContent = "No label is proposed here; l chooses one.");
     Object.assign(values, { action: "label", labels });
   }
-  if (action === "group") values.group = sources.length > 1 ? null : group;
+  if (action === "group") Object.assign(values, { group: sources.length > 1 ? null : group, groups });
   await send(values);
 }
 
@@ -72,8 +72,8 @@ function show(element) {
 }
 
 /** Let a person mark an element. */
-function adopt(element, sources, labels, name) {
-  items.set(element, { sources, labels });
+function adopt(element, { sources, labels, groups = [] }, name) {
+  items.set(element, { sources, labels, groups });
   element.tabIndex = 0;
   element.setAttribute("aria-label", plain(name));
   element.setAttribute("role", "group");
@@ -87,8 +87,10 @@ function adopt(element, sources, labels, name) {
   };
   const proposed = [...new Set(Object.values(labels).map((names) => names.join(", ") || "no label"))];
   if (proposed.length === 1) press("a", `It is ${proposed[0]}`, "accept");
-  press("x", "Exclude", "exclude");
-  press("g", "Group", "group");
+  const several = sources.length > 1;
+  // Of copies one should stay: each is set aside by itself.
+  if (!groups.length) press("x", several ? `Exclude all ${sources.length}` : "Exclude", "exclude");
+  press("g", several ? "Group them" : "Group", "group");
   press("u", "Undo", "undo");
   if (sources.length === 1) bar.append(chooser(element, sources[0]));
   element.append(make("p", "now"), bar);
@@ -114,14 +116,14 @@ function chooser(element, source) {
 }
 
 for (const element of document.querySelectorAll("[data-mark]")) {
-  const { sources, labels } = desk.marks[Number(element.dataset.mark)];
-  adopt(element, sources, labels, sources.length === 1 ? sources[0] : `${sources.length} images`);
+  const row = desk.marks[Number(element.dataset.mark)];
+  adopt(element, row, row.sources.length === 1 ? row.sources[0] : `${row.sources.length} images`);
 }
 document.addEventListener("shown", (event) => {
   for (const element of items.keys()) if (!element.isConnected) items.delete(element);
   for (const element of event.detail.querySelectorAll("[data-source]")) {
     const { source, proposed } = element.dataset;
-    adopt(element, [source], proposed ? { [source]: [proposed] } : {}, source);
+    adopt(element, { sources: [source], labels: proposed ? { [source]: [proposed] } : {} }, source);
   }
 });
 
@@ -145,7 +147,11 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "j" || event.key === "k") beside(element, event.key === "j" ? 1 : -1)?.focus();
   if (!items.has(element)) return;
   const action = { a: "accept", x: "exclude", g: "group", u: "undo" }[event.key];
-  if (action) mark(element, action);
+  if (action === "exclude" && items.get(element).groups.length) {
+    told.textContent = "Of copies one should stay: exclude the others one by one.";
+  } else if (action) {
+    mark(element, action);
+  }
   if (event.key === "l") {
     event.preventDefault(); // or the letter would choose a class
     element.querySelector("select")?.focus();

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sortal.errors import MissingExtra
 from sortal.reporting import confusion, parts, words
 from sortal.reporting.model import Report
-from sortal.reporting.pictures import MOST_CARDS, MOST_INPUTS, MOST_NEAREST, MOST_OF_FINDING, Room
+from sortal.reporting.pictures import MOST_CARDS, MOST_INPUTS, MOST_NEAREST, Room, clusters
 from sortal.reporting.telling import TELLINGS
 
 if TYPE_CHECKING:
@@ -41,8 +41,10 @@ class _Marks:
 
     rows: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, sources: Sequence[str], labels: Mapping[str, Sequence[str]]) -> int:
-        self.rows.append({"sources": list(sources), "labels": {source: list(names) for source, names in labels.items()}})
+    def add(self, sources: Sequence[str], labels: Mapping[str, Sequence[str]], groups: Sequence[Sequence[str]] = ()) -> int:
+        """The number of a new mark; `groups` are of the images those that show the same, each a group of its own."""
+        proposed = {source: list(names) for source, names in labels.items()}
+        self.rows.append({"sources": list(sources), "labels": proposed, "groups": [list(group) for group in groups]})
         return len(self.rows) - 1
 
 
@@ -132,8 +134,17 @@ def _proposed(mistake: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
 
 
 def _finding(row: Mapping[str, Any], small: Mapping[str, bytes], room: Room, marks: _Marks) -> dict[str, Any]:
-    found = [room.picture(small.get(source), source) for source in row["images"][:MOST_OF_FINDING]]
-    return {**row, "pictures": [picture for picture in found if picture], "mark": marks.add(row["images"], {})}
+    proposed = dict(zip(row["images"], row.get("proposed") or (), strict=False))
+
+    def shown(source: str) -> dict[str, Any] | None:
+        picture = room.picture(small.get(source), source)
+        label = proposed.get(source)
+        mark = marks.add([source], {} if label is None else {source: [label]})
+        return {"picture": picture, "proposed": label, "mark": mark} if picture else None
+
+    found = [[each for source in cluster if (each := shown(source))] for cluster in clusters(row)]
+    mark = marks.add(row["images"], {}, row.get("groups") or ())
+    return {**row, "clusters": [cluster for cluster in found if cluster], "mark": mark}
 
 
 def _known(report: Report, small: Mapping[str, bytes], room: Room, marks: _Marks, desk: Desk | None) -> Any:
@@ -190,14 +201,18 @@ def environment() -> "Environment":
 
     environment.filters |= {
         "percent": words.percent, "points": words.points, "split_name": words.split_name, "duration": words.duration,
-        "figure": words.figure, "colour": colour, "spoken": parts.spoken, "coded": parts.coded, "toml": toml,
-        "flattened": flattened, "mark": _mark,
+        "figure": words.figure, "colour": colour, "spoken": parts.spoken, "coded": parts.coded, "titled": parts.titled,
+        "toml": toml, "flattened": flattened, "several": _several, "mark": _mark,
     }  # fmt: skip
     return environment
 
 
 def _finalized(value: Any) -> Any:
     return words.plain(value) if type(value) is str else value
+
+
+def _several(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _mark(number: int) -> Any:

@@ -176,9 +176,17 @@ class Marking:
         number = asked.get("group")
         if type(number) is not int or number not in numbers:  # a new one is wanted, or its last picture was undone
             number = free_group(self.base, numbers)
-        for source in sources:
-            self._change(source, group=number)
-        return f"{_counted(sources)} in group {number}", number
+        parts = asked.get("groups") or [sources]
+        if not isinstance(parts, list) or not all(
+            isinstance(part, list) and set(map(str, part)) <= set(sources) for part in parts
+        ):
+            raise DataError("the groups are not of these images", hint="load the page anew")
+        for part in parts:
+            for source in part:
+                self._change(source, group=number)
+            numbers.add(number)
+            last, number = number, free_group(self.base, numbers)
+        return f"{_counted(sources)} in {f'group {last}' if len(parts) == 1 else f'{len(parts):,} groups'}", last
 
     def _undo(self, sources: list[str], asked: Mapping[str, Any]) -> tuple[str, int | None]:
         for source in sources:
