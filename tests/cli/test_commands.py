@@ -51,6 +51,12 @@ EXPLAINED = {
     "errors": [],
 }  # fmt: skip
 
+WRITTEN = {"report": "runs/a/report.html", "model_card": "runs/a/model-card.md", "figures": ["runs/a/figures/x.png"]}
+
+
+def path_of(value: str | list[str]) -> Path | list[Path]:
+    return [Path(name) for name in value] if isinstance(value, list) else Path(value)
+
 
 def result(values: dict, **more: object) -> SimpleNamespace:
     return SimpleNamespace(to_json=lambda: values, **more)
@@ -64,8 +70,8 @@ def workflows(calls):
     calls.answer("demo", result(TRAINED))
     calls.answer("evaluate", result(EVALUATED))
     calls.answer("explain", result(EXPLAINED, errors=[]))
-    written = {"report": "runs/a/report.html", "figures": ["runs/a/figures/x.png"]}
-    calls.answer("report", result(written, report=Path(written["report"]), figures=[Path(name) for name in written["figures"]]))
+    calls.answer("report", result(WRITTEN, **{name: path_of(value) for name, value in WRITTEN.items()}))
+    calls.answer("edit", result({"manifests": ["runs/a/manifest-2.parquet"]}, manifests=[Path("runs/a/manifest-2.parquet")]))
     return calls
 
 
@@ -75,7 +81,8 @@ COMMANDS = [
     (["demo"], TRAINED),
     (["evaluate", "runs/a"], EVALUATED),
     (["explain", "runs/a", "a/[b].jpg"], EXPLAINED),
-    (["report", "runs/a"], {"report": "runs/a/report.html", "figures": ["runs/a/figures/x.png"]}),
+    (["report", "runs/a"], WRITTEN),
+    (["report", "runs/a", "--edit"], {"manifests": ["runs/a/manifest-2.parquet"]}),
 ]
 
 
@@ -205,7 +212,19 @@ def test_evaluate_prints_scores_of_several_labels_and_no_matrix_of_classes(sorta
 
 
 def test_report_names_what_it_wrote(sortal, workflows) -> None:
-    assert sortal("report", "runs/a").out == "runs/a/report.html\nruns/a/figures/x.png\n"
+    assert sortal("report", "runs/a").out == "runs/a/report.html\nruns/a/model-card.md\nruns/a/figures/x.png\n"
+
+
+def test_report_edit_passes_the_port_on_and_names_the_new_manifests(sortal, workflows) -> None:
+    assert sortal("report", "runs/a", "--edit", "--port", "8123").out == "runs/a/manifest-2.parquet\n"
+    args, kwargs = workflows.seen[-1]
+    assert (args, kwargs["port"]) == ((Path("runs/a"),), 8123)
+
+
+@pytest.mark.parametrize("words", [["--port", "80"], ["--edit", "--port", "65536"], ["--edit", "--port", "-1"]])
+def test_a_port_that_would_say_nothing_is_refused(sortal, workflows, words: list[str]) -> None:
+    assert sortal("report", "runs/a", *words).code == 2
+    assert workflows.seen == []
 
 
 def test_recipes_lists_names_and_prints_one_that_can_be_read_again(sortal, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ OPTIONS = {
     "train": ["[DATA]", "--recipe", "--set", "--out", "--resume", "--seed", "--json"],
     "evaluate": ["RUN|predictions.parquet", "[DATA]", "--json"],
     "predict": ["RUN", "IMAGE...", "--top", "--format", "table|csv|json|parquet", "--output", "--json"],
-    "report": ["RUN", "--json"],
+    "report": ["RUN", "--edit", "--port", "--json"],
     "models": ["[PATTERN|NAME]", "--measure", "--json"],
     "recipes": ["[NAME]", "--json"],
     "data": ["[NAME]", "--from", "--to", "--json"],

@@ -16,6 +16,7 @@ _WHERE = {
     "explain": "sortal.workflows.explaining",
     "report": "sortal.workflows.reporting",
     "export": "sortal.workflows.exporting",
+    "edit": "sortal.workflows.relabelling",
     "predict": "sortal.workflows.predicting",
     "predict_stream": "sortal.workflows.predicting",
     "predict_many": "sortal.workflows.batch_predicting",

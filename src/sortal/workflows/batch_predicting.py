@@ -250,7 +250,7 @@ class Work:
                 raise DataError(f"{name} has changed since the first attempt", hint="begin anew, in another folder")
             with tarfile.open(name) as shard:
                 for member in shard:
-                    shard.members = []  # type: ignore[misc, attr-defined]  # or a million members' heads would be kept
+                    shard.members = []  # type: ignore[attr-defined]  # or a million members' heads would be kept
                     if not member.isfile() or Path(member.name).name.startswith("."):
                         continue
                     at += 1
