@@ -11,6 +11,7 @@ from sortal.errors import UnknownName
 from sortal.evaluation import calibration, thresholds
 from sortal.evaluation import metrics as one
 from sortal.evaluation import multilabel as several
+from sortal.evaluation.calibrators import Activation
 
 if TYPE_CHECKING:  # it takes a second to import, and prediction needs none of it
     from sortal.manifest import Manifest
@@ -42,7 +43,9 @@ class Task(Protocol):
     title: str
     """As a person says it, and as it stands in `bundle.json`."""
     chosen: tuple[str, ...]
-    """What is fitted on held-out images besides the temperature."""
+    """What is fitted on held-out images besides the calibration."""
+    activation: Activation
+    """What makes probabilities of logits."""
 
     def labels(self, manifest: "Manifest") -> Labels:
         """The labels of a manifest's rows; raises `NotSupported` where they are no labels of this task."""
@@ -61,9 +64,6 @@ class Task(Protocol):
 
     def without_temperature(self, probs_NK: Numbers, temperature: float) -> NDArray[np.float32]:
         """The probabilities as they were before their logits were divided by the temperature."""
-
-    def fit_temperature(self, logits_NK: Numbers, labels: Labels) -> float:
-        """The temperature under which the labels are most likely."""
 
     def fit_thresholds(self, probs_NK: Numbers, labels: Labels) -> tuple[float, ...]:
         """From which probability on each label is said; nothing where the likeliest is."""
@@ -97,6 +97,7 @@ class MultiClass:
     name: Name = "multi_class"
     title = "multi-class"
     chosen: tuple[str, ...] = ()
+    activation: Activation = "softmax"
 
     def labels(self, manifest: "Manifest") -> Labels:
         return manifest.labels_N
@@ -115,9 +116,6 @@ class MultiClass:
 
     def without_temperature(self, probs_NK: Numbers, temperature: float) -> NDArray[np.float32]:
         return calibration.without_temperature(probs_NK, temperature)
-
-    def fit_temperature(self, logits_NK: Numbers, labels: Labels) -> float:
-        return calibration.fit_temperature(logits_NK, labels)
 
     def fit_thresholds(self, probs_NK: Numbers, labels: Labels) -> tuple[float, ...]:
         return ()
@@ -159,6 +157,7 @@ class MultiLabel:
     name: Name = "multi_label"
     title = "multi-label"
     chosen: tuple[str, ...] = ("thresholds",)
+    activation: Activation = "sigmoid"
 
     def labels(self, manifest: "Manifest") -> Labels:
         return manifest.labels_NK
@@ -177,9 +176,6 @@ class MultiLabel:
 
     def without_temperature(self, probs_NK: Numbers, temperature: float) -> NDArray[np.float32]:
         return self.probabilities(self.logits(probs_NK), 1 / temperature)
-
-    def fit_temperature(self, logits_NK: Numbers, labels: Labels) -> float:
-        return calibration.fit_label_temperature(logits_NK, labels)
 
     def fit_thresholds(self, probs_NK: Numbers, labels: Labels) -> tuple[float, ...]:
         return thresholds.fit_thresholds(probs_NK, labels)

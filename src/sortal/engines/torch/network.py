@@ -1,6 +1,6 @@
 """The network of a recipe: normalisation, a body that gives features, and a head that gives logits."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
@@ -100,19 +100,16 @@ class FrozenFromBytes(nn.Module):
         return self.network.before_cut(_in_unit_range(images))
 
 
-class Deployed(nn.Module):
-    """A network as it is deployed: uint8 images (N, S, S, C) in, the task's probabilities of logits / temperature out."""
+class FromBytes(nn.Module):
+    """A whole network for uint8 images (N, S, S, C), normalisation inside: logits (N, K) and features (N, D)."""
 
-    temperature: Tensor
-
-    def __init__(self, network: Network, probabilities: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
-        self.probabilities = probabilities
-        self.register_buffer("temperature", torch.ones(()))
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.probabilities(self.network(_in_unit_range(images)) / self.temperature)
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.network.features(_in_unit_range(images))
+        return self.network.head(features), features
 
 
 def _in_unit_range(images_NSSC: Tensor) -> Tensor:
