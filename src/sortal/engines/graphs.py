@@ -99,7 +99,7 @@ class _Tail:
     def _constant(self, name: str, values: NDArray[Any], kind: type = np.float32) -> str:
         from onnx import numpy_helper
 
-        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(values, dtype=kind), PREFIX + name))
+        self.initializers.append(numpy_helper.from_array(np.array(values, dtype=kind, order="C"), PREFIX + name))
         return PREFIX + name
 
     def _add(self, kind: str, inputs: Sequence[str], *, to: str | None = None, **attributes: Any) -> str:

@@ -35,6 +35,44 @@ def wilson(successes: float, n: float, level: float = 0.95) -> tuple[float, floa
     return low, high
 
 
+def share_interval(
+    right_N: NDArray[np.bool_], groups_N: NDArray[np.int64] | None = None, level: float = 0.95
+) -> tuple[float, float]:
+    """The interval of a share of images, of which those of one group (a patient, a scene) may share their fate.
+
+    Wilson's, of as many independent images as the groups are worth: the variance between groups tells how many (Kish 1965),
+    with Student's t for their number, since few groups say little about it. Without groups, or where each is of one image, it
+    is Wilson's plain interval.
+    """
+    n, right = len(right_N), float(right_N.sum())
+    worth, widened = float(n), level
+    if groups_N is not None and n:
+        _, group_N = np.unique(groups_N, return_inverse=True)
+        sizes_G: NDArray[np.float64] = np.bincount(group_N).astype(np.float64)
+        if sizes_G.max() > 1:
+            right_G: NDArray[np.float64] = np.bincount(group_N, weights=right_N).astype(np.float64)
+            worth = _worth(right_G, sizes_G)
+            widened = _as_wide_as_student(level, len(sizes_G))
+    return wilson(min(worth, right * worth / n) if n else 0.0, worth, widened)
+
+
+def _worth(right_G: NDArray[np.float64], sizes_G: NDArray[np.float64]) -> float:
+    """How many independent images groups are worth; between the number of groups and that of images."""
+    n, count = float(sizes_G.sum()), len(sizes_G)
+    share = float(right_G.sum()) / n
+    if count < 2 or share in (0.0, 1.0):
+        return float(count)  # nothing varied: the groups may be all that there is
+    variance = count / (count - 1) * float(((right_G - share * sizes_G) ** 2).sum()) / n**2
+    return n if variance == 0 else min(n, max(1.0, share * (1 - share) / variance))
+
+
+def _as_wide_as_student(level: float, groups: int) -> float:
+    """The level at which a normal interval is as wide as Student's of so many groups at `level` (Cornish-Fisher series)."""
+    z, freedom = NormalDist().inv_cdf(0.5 + level / 2), max(1, groups - 1)
+    t = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+    return 2 * NormalDist().cdf(t) - 1
+
+
 def wilson_f1(hits: int, misses: int, level: float = 0.95) -> tuple[float, float]:
     """The interval of an F1 score of `hits` true positives and `misses` false positives and negatives together.
 

@@ -34,6 +34,7 @@ from sortal.training.fit import Fitted
 from sortal.workflows import calibrating
 from sortal.workflows.calibrating import Calibrated, calibrated, held_out
 from sortal.workflows.diagnosing import diagnosed
+from sortal.workflows.measuring import calibration, covered, sliced
 from sortal.workflows.reporting import write_page
 
 PARITY_TOLERANCE = 1e-3
@@ -143,6 +144,14 @@ def finish(
         files={"model": "bundle/model.onnx", "weights": "bundle/weights.safetensors", "predictions": "predictions.parquet"},
         command=command,
         versions=provenance["versions"],
+    )
+    split = report.headline.split
+    judged = predictions.split(split)
+    report = replace(
+        report,
+        slices=tuple(sliced(judged, learned.manifest.used, samples.pixels)),
+        coverage=tuple(covered(judged)),
+        calibration=calibration(found, judged, said.distances, split),
     )
     report = replace(
         report, diagnosis=diagnosed(run, report, learned.engine, recipe, preprocess, learned.manifest, predictions)
