@@ -52,7 +52,7 @@ def share_interval(
         if sizes_G.max() > 1:
             right_G: NDArray[np.float64] = np.bincount(group_N, weights=right_N).astype(np.float64)
             worth = _worth(right_G, sizes_G)
-            widened = _as_wide_as_student(level, len(sizes_G))
+            widened = as_wide_as_student(level, len(sizes_G))
     return wilson(min(worth, right * worth / n) if n else 0.0, worth, widened)
 
 
@@ -66,7 +66,7 @@ def _worth(right_G: NDArray[np.float64], sizes_G: NDArray[np.float64]) -> float:
     return n if variance == 0 else min(n, max(1.0, share * (1 - share) / variance))
 
 
-def _as_wide_as_student(level: float, groups: int) -> float:
+def as_wide_as_student(level: float, groups: int) -> float:
     """The level at which a normal interval is as wide as Student's of so many groups at `level` (Cornish-Fisher series)."""
     z, freedom = NormalDist().inv_cdf(0.5 + level / 2), max(1, groups - 1)
     t = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sortal.errors import DataError
+from sortal.evaluation.metrics import SMALLEST
 from sortal.evaluation.task import task
 from sortal.predictions import Predictions
 
@@ -41,6 +42,14 @@ class Scores:
             "confusion": dict(self.confusion),
             "classes": list(self.classes),
         }
+
+
+def losses(predictions: Predictions) -> NDArray[np.float64]:
+    """The log loss of each image, shape (N,), in nats; of several labels an image their mean."""
+    probs_NK, labels = predictions.probs_NK.astype(np.float64), predictions.labels_N
+    if labels.ndim == 1:
+        return -np.log(np.maximum(probs_NK[np.arange(len(labels)), labels], SMALLEST))
+    return np.asarray(-np.log(np.maximum(np.where(labels > 0, probs_NK, 1 - probs_NK), SMALLEST)).mean(axis=1))
 
 
 def score(predictions: Predictions, *, before: Predictions | None = None, images: Mapping[str, int] | None = None) -> Scores:
