@@ -79,14 +79,29 @@ def wilson_f1(hits: int, misses: int, level: float = 0.95) -> tuple[float, float
     Of the images that concern a class, the share of hits is a proportion, F* = tp / (tp + fp + fn), and F1, which is
     2 F* / (1 + F*), rises with it (Hand, Christen and Kirielle 2021): so Wilson's limits of F* carry over to F1.
     """
-    low, high = wilson(hits, hits + misses, level)
+    return of_f1(wilson(hits, hits + misses, level))
+
+
+def of_f1(hits: tuple[float, float]) -> tuple[float, float]:
+    """The interval of F1 from that of the share of hits; see `wilson_f1`."""
+    low, high = hits
     return 2 * low / (1 + low), 2 * high / (1 + high)
+
+
+Groups = NDArray[np.int64] | None
+"""A number for each image that those of one group share; None where images are independent."""
+
+
+def within(groups_N: Groups, mask_N: NDArray[np.bool_]) -> Groups:
+    """The groups of some images."""
+    return None if groups_N is None else groups_N[mask_N]
 
 
 def resampled(
     statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     n: int,
     *,
+    groups_N: NDArray[np.int64] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> NDArray[np.float64]:
@@ -94,17 +109,21 @@ def resampled(
 
     `statistic` takes counts_BN, how often each of the n images was drawn into each of B data sets, and returns values
     of shape (B, S). Counts are all that a mean, a confusion matrix or a calibration bin needs: no image is copied.
-    Equal seeds draw equal data sets.
+    Equal seeds draw equal data sets. With `groups_N` whole groups are drawn, as many as there are, so that a data set may
+    hold more or fewer images.
     """
     assert min(n, resamples) > 0, (n, resamples)
+    group_N = None if groups_N is None else np.unique(groups_N, return_inverse=True)[1]
+    units = n if group_N is None else int(group_N.max()) + 1
     generator = np.random.default_rng(seed)
     block = min(resamples, max(1, BLOCK // n))
     parts = []
     for start in range(0, resamples, block):
-        drawn_BN = generator.integers(0, n, size=(min(block, resamples - start), n))
+        drawn_BG = generator.integers(0, units, size=(min(block, resamples - start), units))
         # One count for the whole block: each data set has a range of numbers of its own.
-        drawn_BN += n * np.arange(len(drawn_BN))[:, None]
-        counts_BN = np.bincount(drawn_BN.ravel(), minlength=drawn_BN.size).reshape(drawn_BN.shape)
+        drawn_BG += units * np.arange(len(drawn_BG))[:, None]
+        counts_BG = np.bincount(drawn_BG.ravel(), minlength=drawn_BG.size).reshape(drawn_BG.shape)
+        counts_BN = counts_BG if group_N is None else counts_BG[:, group_N]
         parts.append(statistic(counts_BN.astype(np.float64)))
     return np.concatenate(parts)
 

@@ -12,6 +12,7 @@ from sortal.evaluation import calibration, thresholds
 from sortal.evaluation import metrics as one
 from sortal.evaluation import multilabel as several
 from sortal.evaluation.calibrators import Activation
+from sortal.evaluation.intervals import Groups
 
 if TYPE_CHECKING:  # it takes a second to import, and prediction needs none of it
     from sortal.manifest import Manifest
@@ -87,8 +88,9 @@ class Task(Protocol):
         thresholds_K: Sequence[float],
         before_NK: Numbers | None,
         images_K: Sequence[int] | None,
+        groups_N: Groups,
     ) -> Judged:
-        """All scores of one split; `before_NK` and `images_K` as in `evaluate.scores.score`."""
+        """All scores of one split; `before_NK`, `images_K` and `groups_N` as in `evaluate.scores.score`."""
 
 
 class MultiClass:
@@ -142,12 +144,13 @@ class MultiClass:
         thresholds_K: Sequence[float],
         before_NK: Numbers | None,
         images_K: Sequence[int] | None,
+        groups_N: Groups,
     ) -> Judged:
         return Judged(
-            one.metrics(probs_NK, labels, before_NK=before_NK),
-            one.per_class(probs_NK, labels, classes, images_K=images_K),
+            one.metrics(probs_NK, labels, before_NK=before_NK, groups_N=groups_N),
+            one.per_class(probs_NK, labels, classes, images_K=images_K, groups_N=groups_N),
             one.confusion(probs_NK, labels).tolist(),
-            one.reliability(probs_NK, labels),
+            one.reliability(probs_NK, labels, groups_N),
         )
 
 
@@ -205,13 +208,14 @@ class MultiLabel:
         thresholds_K: Sequence[float],
         before_NK: Numbers | None,
         images_K: Sequence[int] | None,
+        groups_N: Groups,
     ) -> Judged:
         assert said_NK is not None
         return Judged(
-            several.metrics(probs_NK, said_NK, labels, before_NK=before_NK),
-            several.per_label(probs_NK, said_NK, labels, classes, thresholds_K, images_K=images_K),
+            several.metrics(probs_NK, said_NK, labels, before_NK=before_NK, groups_N=groups_N),
+            several.per_label(probs_NK, said_NK, labels, classes, thresholds_K, images_K=images_K, groups_N=groups_N),
             several.confusion(said_NK, labels).tolist(),
-            several.reliability(probs_NK, labels),
+            several.reliability(probs_NK, labels, groups_N),
         )
 
 

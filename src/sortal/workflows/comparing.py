@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sortal.errors import DataError
+from sortal.evaluation import foreign
 from sortal.evaluation.comparing import Difference, difference, mean_interval
 from sortal.evaluation.intervals import share_interval
 from sortal.evaluation.scores import losses
@@ -17,7 +18,7 @@ from sortal.evaluation.task import task
 from sortal.manifest import Manifest
 from sortal.predictions import Predictions
 from sortal.run import Run, find_bundle
-from sortal.workflows.measuring import group_numbers, right
+from sortal.workflows.measuring import groups_of, right
 
 ORDER = ("cross_validation", "test", "val", "train")
 """The first of these that all runs were judged on is compared; a split of another name only where there is none of ours."""
@@ -105,16 +106,14 @@ def _told(
 
 def _read(path: Path) -> _Judged:
     if path.is_file():
-        return _Judged(str(path), Predictions.load(path), None, None)
+        return _Judged(str(path), foreign.read(path), None, None)
     run = Run(path)
     if not run.predictions.exists():
         find_bundle(path)  # says what is wrong, unless it is a bundle, which has no images of its own
         raise DataError(f"{path} is a bundle, which holds no predictions", hint="name the runs that the bundles came from")
     used = Manifest.load(run.manifest).used
-    numbers = group_numbers(used)
-    groups = None if numbers is None else dict(zip(used.sources, numbers.tolist(), strict=True))
     contents = dict(zip(used.sources, used.column("content"), strict=True))
-    return _Judged(str(path), Predictions.load(run.predictions), contents, groups)
+    return _Judged(str(path), Predictions.load(run.predictions), contents, groups_of(used))
 
 
 def _require_equal_tasks(judged: Sequence[_Judged]) -> None:

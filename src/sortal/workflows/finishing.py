@@ -34,7 +34,7 @@ from sortal.training.fit import Fitted
 from sortal.workflows import calibrating
 from sortal.workflows.calibrating import Calibrated, calibrated, held_out
 from sortal.workflows.diagnosing import diagnosed
-from sortal.workflows.measuring import calibration, covered, sliced
+from sortal.workflows.measuring import calibration, covered, groups_of, sliced
 from sortal.workflows.reporting import write_page
 
 PARITY_TOLERANCE = 1e-3
@@ -90,7 +90,7 @@ def finish(
     parity = _parity(assembled, runner, found, learned)
     said = _predictions(learned, runner, found)
     predictions = said.predictions
-    scores = score(predictions, before=said.before, images=learned.manifest.counts())
+    scores = score(predictions, before=said.before, images=learned.manifest.counts(), groups=groups_of(learned.manifest.used))
     provenance = _provenance(learned, found.fitted_on)
     about = {
         "task": learned.task.title,

@@ -14,6 +14,7 @@ from sortal.data.store import Cache
 from sortal.engines.graphs import LOGITS
 from sortal.engines.onnx import predictor
 from sortal.errors import DataError
+from sortal.evaluation import foreign
 from sortal.evaluation.calibrators import uncalibrated
 from sortal.evaluation.scores import Scores, score
 from sortal.evaluation.task import task
@@ -22,6 +23,7 @@ from sortal.manifest import Manifest
 from sortal.predictions import Predictions
 from sortal.run import Run, find_bundle
 from sortal.workflows.checking import scan
+from sortal.workflows.measuring import groups_of
 
 
 def evaluate(target: str | Path, data: str | Path | None = None, *, observe: Observer = ignore) -> Scores:
@@ -33,7 +35,7 @@ def evaluate(target: str | Path, data: str | Path | None = None, *, observe: Obs
     if data is not None:
         return _on_new_data(path, data, observe)
     if path.is_file():
-        return score(Predictions.load(path))
+        return score(foreign.read(path))
     run = Run(path)
     if not run.report_json.exists():
         find_bundle(path)  # says what is wrong, unless it is a bundle, which has no images of its own
@@ -55,7 +57,9 @@ def _on_new_data(target: Path, data: str | Path, observe: Observer) -> Scores:
         before_NK = uncalibrated(judge.activation)(found[LOGITS])
     else:  # a bundle of an older version, which knows temperatures alone
         before_NK = judge.without_temperature(predictions.probs_NK, bundle.temperature)
-    return score(predictions, before=replace(predictions, probs_NK=before_NK), images=manifest.counts())
+    return score(
+        predictions, before=replace(predictions, probs_NK=before_NK), images=manifest.counts(), groups=groups_of(manifest.used)
+    )
 
 
 def predicted(bundle: Bundle, manifest: Manifest, *, observe: Observer = ignore) -> Predictions:

@@ -49,6 +49,12 @@ def group_numbers(rows: Manifest) -> NDArray[np.int64] | None:
     )
 
 
+def groups_of(used: Manifest) -> dict[str, int] | None:
+    """The same by source."""
+    numbers = group_numbers(used)
+    return None if numbers is None else dict(zip(used.sources, numbers.tolist(), strict=True))
+
+
 def covered(judged: Predictions) -> list[dict[str, Any]]:
     """Accuracy against coverage; nothing where an image may have several labels, each with a threshold of its own."""
     return selective.coverage(judged.probs_NK, judged.labels_N) if judged.said_NK is None else []
