@@ -1,16 +1,20 @@
 """What is added to an exported graph: it computes what NumPy does, so that the file alone is enough."""
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from sortal import bundle as bundles
 from sortal.engines.graphs import deployed
 from sortal.engines.onnx import OnnxGraph
-from sortal.evaluation.calibrators import Activation, Calibrator, Method, fitted
+from sortal.errors import BundleError
+from sortal.evaluation.calibrators import Activation, Calibrator, Method, fitted, of_bundle
 from sortal.evaluation.novelty import Memory, remembered
+from sortal.preprocess import Preprocess
 
 onnx = pytest.importorskip("onnx")
 CLASSES, FEATURES = 4, 6
@@ -97,3 +101,47 @@ def test_logits_of_any_size_give_probabilities() -> None:
     probs_NK = huge(logits_NK * 1e4)
     assert np.isfinite(probs_NK).all()
     np.testing.assert_allclose(probs_NK.sum(axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("method", ["none", "temperature", "vector", "isotonic"])
+def test_a_calibrator_is_found_again_in_the_bundles_description(method: Method, activation: Activation, tmp_path: Path) -> None:
+    logits_NK = features(300) @ parts()[1]
+    calibrator = fitted(method, logits_NK, labels(activation, logits_NK), activation)
+    about = {
+        "task": "multi-label" if activation == "sigmoid" else "multi-class",
+        "classes": list("abcd"),
+        "preprocess": Preprocess(size=8, resize=8).to_dict(),
+        "temperature": calibrator.temperature,
+        "calibration": calibrator.to_json(),
+        **({"thresholds": [0.5] * 4} if activation == "sigmoid" else {}),
+    }
+    found = of_bundle(bundles.write(tmp_path / "bundle", graph=b"g", weights=b"w", about=about))
+    np.testing.assert_array_equal(found(logits_NK), calibrator(logits_NK))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scale": [1.0] * 3},
+        {"scale": -1.0},
+        {"bias": "x"},
+        {"scale": None},
+        {"bias": [[0.0]]},
+        {"knots": [1.0, 0.0], "values": [0.0, 1.0]},
+        {"knots": [1.0, 2.0]},
+        {"knots": [1.0], "values": [1.0]},
+        {"values": [float("inf"), 1.0], "knots": [0.0, 1.0]},
+    ],
+    ids=str,
+)
+def test_a_calibrator_that_cannot_be_one_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
+    about = {
+        "classes": list("abcd"),
+        "preprocess": Preprocess(size=8, resize=8).to_dict(),
+        "temperature": 1.0,
+        "calibration": Calibrator("none", "softmax").to_json() | change,
+    }
+    bundle = bundles.write(tmp_path / "bundle", graph=b"g", weights=b"w", about=about)
+    with pytest.raises(BundleError, match="calibration"):
+        of_bundle(bundle)

@@ -76,12 +76,11 @@ class _Tail:
             name = self._add("LogSoftmax", [name], axis=1)
             name = self._add("Max", [name, self._constant("bottom", np.array(BOTTOM))])
         knots_M, values_M = calibrator.knots_M, calibrator.values_M
-        slopes = np.concatenate([[FLATTEST], np.diff(values_M) / np.diff(knots_M), [FLATTEST]])
         start = self._constant("start", np.array(values_M[0] - FLATTEST * knots_M[0]))
         line = self._add("Add", [self._add("Mul", [name, self._constant("flattest", np.array(FLATTEST))]), start])
         spread = self._add("Unsqueeze", [name, self._constant("last", np.array([2]), np.int64)])
         beyond = self._add("Relu", [self._add("Sub", [spread, self._constant("knots", knots_M)])])
-        bends = self._add("MatMul", [beyond, self._constant("bends", np.diff(slopes))])
+        bends = self._add("MatMul", [beyond, self._constant("bends", calibrator.bends_M)])
         return self._add("Add", [line, bends])
 
     def measure_novelty(self, memory: Memory) -> None:

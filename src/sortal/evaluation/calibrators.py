@@ -13,6 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sortal.bundle import REFUSED, Bundle
+from sortal.errors import BundleError
 from sortal.evaluation.calibration import fit_label_temperature, fit_temperature, sigmoid, softmax
 
 Activation = Literal["softmax", "sigmoid"]
@@ -71,6 +73,12 @@ class Calibrator:
         return np.asarray(np.interp(x, self.knots_M, self.values_M) + FLATTEST * beyond)
 
     @property
+    def bends_M(self) -> Floats:
+        """By how much the slope of the map changes at each knot."""
+        slopes = np.diff(self.values_M) / np.diff(self.knots_M)
+        return np.diff(np.concatenate([[FLATTEST], slopes, [FLATTEST]])) if len(self.knots_M) else np.zeros(0)
+
+    @property
     def temperature(self) -> float:
         """What it divides the logits by: 1 for all but 'temperature'."""
         return 1 / float(self.scale_K) if self.method == "temperature" else 1.0
@@ -79,6 +87,35 @@ class Calibrator:
         """Its method and numbers."""
         numbers = {"scale": self.scale_K, "bias": self.bias_K, "knots": self.knots_M, "values": self.values_M}
         return {"method": self.method, **{name: array.tolist() for name, array in numbers.items()}}
+
+
+def of_bundle(bundle: Bundle) -> Calibrator:
+    """What a bundle's graph does with its logits, from what its description says; raises `BundleError` if that is damaged."""
+    activation: Activation = "sigmoid" if bundle.task == "multi-label" else "softmax"
+    about = bundle.about.get("calibration")
+    if about is None:  # of an older version, which knows temperatures alone
+        return Calibrator("temperature", activation, scale_K=np.array(1 / bundle.temperature))
+    try:
+        numbers = {name: _numbers(name, about[name]) for name in ("scale", "bias", "knots", "values")}
+        sizes = {name: array.shape for name, array in numbers.items()}
+        one_each = {(), (len(bundle.classes),)}
+        if not {sizes["scale"], sizes["bias"]} <= one_each or sizes["knots"] != sizes["values"] or len(sizes["knots"]) != 1:
+            raise ValueError(f"numbers of other shapes than {len(bundle.classes)} classes have")
+        if sizes["knots"] == (1,) or any((np.diff(numbers[name]) <= 0).any() for name in ("knots", "values")):
+            raise ValueError("knots and values must rise")
+        if (numbers["scale"] <= 0).any():
+            raise ValueError("scale must be above zero")
+        method: Method = about["method"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"the calibration of {bundle.path} is damaged: {error!r}", hint=REFUSED) from error
+    return Calibrator(method, activation, numbers["scale"], numbers["bias"], numbers["knots"], numbers["values"])
+
+
+def _numbers(name: str, value: Any) -> Floats:
+    found = np.array(value, dtype=np.float64)
+    if not np.isfinite(found).all():
+        raise ValueError(f"{name} must be finite numbers")
+    return found
 
 
 ACTIVATIONS: dict[Activation, Callable[[Floats], Floats]] = {"softmax": softmax, "sigmoid": sigmoid}

@@ -24,10 +24,11 @@ from sortal.engines.torch.inputs import FeatureInputs, PixelInputs
 from sortal.engines.torch.models import table
 from sortal.engines.torch.models.body import Body
 from sortal.engines.torch.models.weights import file_of, licence_of, load_weights, sha256_of
-from sortal.engines.torch.network import FromBytes, Network, NetworkInTraining, make_head
+from sortal.engines.torch.network import Deployed, FromBytes, Network, NetworkInTraining, make_head
 from sortal.engines.torch.session import TorchSession
 from sortal.engines.torch.thaw import Thawing
 from sortal.errors import NotSupported
+from sortal.evaluation.calibrators import of_bundle
 from sortal.plan import Machine
 from sortal.preprocess import Preprocess
 from sortal.recipe import Recipe
@@ -204,9 +205,7 @@ class TorchEngine:
         return licence_of(recipe.model, recipe.weights) if self._pretrained(recipe) else ""
 
     def _deployed(self, bundle: Bundle) -> Deployed:
-        deployed = Deployed(self._shipped(bundle), TASKS[recipes.parse(bundle.about["recipe"]).task].probabilities).eval()
-        deployed.temperature.fill_(bundle.temperature)
-        return deployed
+        return Deployed(self._shipped(bundle), of_bundle(bundle)).eval()
 
     def _pretrained(self, recipe: Recipe) -> bool:
         return recipe.strategy != "scratch" and recipe.weights != "none"
