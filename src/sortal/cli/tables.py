@@ -102,6 +102,39 @@ def show_study(values: Values) -> None:
     show(Text.assemble(("page     ", "dim"), printable(str(values["page"]))))
 
 
+def show_comparison(values: Values) -> None:
+    """Of `compare`: a line a run, a line a pair, and in words whether a difference can be told from luck."""
+    show(Text(f"on the same {values['images']:,} images ({title(values['split'])})"), Text())
+    table = columns("run", "accuracy\n(95% interval)", "log loss")
+    for row in values["runs"]:
+        low, high = row["accuracy_interval"]
+        table.add_row(plain(row["run"]), f"{row['accuracy']:.3f} ({low:.3f} to {high:.3f})", _number(row["log_loss"], 3))
+    show(table, Text())
+    pairs = columns("difference", "points\n(95% interval)", "p", "only one\nis right")
+    for row in values["differences"]:
+        low, high = (100 * limit for limit in row["interval"])
+        points = f"{100 * row['mean']:+.1f} ({low:+.1f} to {high:+.1f})"
+        only = f"{row['only_a_right']:,} : {row['only_b_right']:,}"
+        pairs.add_row(plain(f"{row['b']} to {row['a']}"), points, f"{row['p_value']:.3f}", only)
+    show(pairs, Text())
+    for row in values["differences"]:
+        show(plain(_verdict(row)))
+
+
+def _verdict(row: Values) -> str:
+    """What one difference means, in a sentence."""
+    better, worse = (row["b"], row["a"]) if row["mean"] > 0 else (row["a"], row["b"])
+    if row["p_value"] < 0.05:
+        return f"{better} is better than {worse}"
+    needed = row["images_needed"]
+    if needed is None:
+        return f"{row['a']} and {row['b']} are right equally often"
+    return (
+        f"{better} may be no better than {worse}: to see a difference of this size takes about {needed:,} images, "
+        f"and there are {row['images']:,}"
+    )
+
+
 def show_scores(values: Values) -> None:
     """Of `evaluate`: the scores, then each split's classification report and, where it fits, its confusion matrix."""
     show(scores_table(values["metrics"]))

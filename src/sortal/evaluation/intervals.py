@@ -35,20 +35,73 @@ def wilson(successes: float, n: float, level: float = 0.95) -> tuple[float, floa
     return low, high
 
 
+def share_interval(
+    right_N: NDArray[np.bool_], groups_N: NDArray[np.int64] | None = None, level: float = 0.95
+) -> tuple[float, float]:
+    """The interval of a share of images, of which those of one group (a patient, a scene) may share their fate.
+
+    Wilson's, of as many independent images as the groups are worth: the variance between groups tells how many (Kish 1965),
+    with Student's t for their number, since few groups say little about it. Without groups, or where each is of one image, it
+    is Wilson's plain interval.
+    """
+    n, right = len(right_N), float(right_N.sum())
+    worth, widened = float(n), level
+    if groups_N is not None and n:
+        _, group_N = np.unique(groups_N, return_inverse=True)
+        sizes_G: NDArray[np.float64] = np.bincount(group_N).astype(np.float64)
+        if sizes_G.max() > 1:
+            right_G: NDArray[np.float64] = np.bincount(group_N, weights=right_N).astype(np.float64)
+            worth = _worth(right_G, sizes_G)
+            widened = as_wide_as_student(level, len(sizes_G))
+    return wilson(min(worth, right * worth / n) if n else 0.0, worth, widened)
+
+
+def _worth(right_G: NDArray[np.float64], sizes_G: NDArray[np.float64]) -> float:
+    """How many independent images groups are worth; between the number of groups and that of images."""
+    n, count = float(sizes_G.sum()), len(sizes_G)
+    share = float(right_G.sum()) / n
+    if count < 2 or share in (0.0, 1.0):
+        return float(count)  # nothing varied: the groups may be all that there is
+    variance = count / (count - 1) * float(((right_G - share * sizes_G) ** 2).sum()) / n**2
+    return n if variance == 0 else min(n, max(1.0, share * (1 - share) / variance))
+
+
+def as_wide_as_student(level: float, groups: int) -> float:
+    """The level at which a normal interval is as wide as Student's of so many groups at `level` (Cornish-Fisher series)."""
+    z, freedom = NormalDist().inv_cdf(0.5 + level / 2), max(1, groups - 1)
+    t = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+    return 2 * NormalDist().cdf(t) - 1
+
+
 def wilson_f1(hits: int, misses: int, level: float = 0.95) -> tuple[float, float]:
     """The interval of an F1 score of `hits` true positives and `misses` false positives and negatives together.
 
     Of the images that concern a class, the share of hits is a proportion, F* = tp / (tp + fp + fn), and F1, which is
     2 F* / (1 + F*), rises with it (Hand, Christen and Kirielle 2021): so Wilson's limits of F* carry over to F1.
     """
-    low, high = wilson(hits, hits + misses, level)
+    return of_f1(wilson(hits, hits + misses, level))
+
+
+def of_f1(hits: tuple[float, float]) -> tuple[float, float]:
+    """The interval of F1 from that of the share of hits; see `wilson_f1`."""
+    low, high = hits
     return 2 * low / (1 + low), 2 * high / (1 + high)
+
+
+Groups = NDArray[np.int64] | None
+"""A number for each image that those of one group share; None where images are independent."""
+
+
+def within(groups_N: Groups, mask_N: NDArray[np.bool_]) -> Groups:
+    """The groups of some images."""
+    return None if groups_N is None else groups_N[mask_N]
 
 
 def resampled(
     statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     n: int,
     *,
+    groups_N: NDArray[np.int64] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> NDArray[np.float64]:
@@ -56,17 +109,21 @@ def resampled(
 
     `statistic` takes counts_BN, how often each of the n images was drawn into each of B data sets, and returns values
     of shape (B, S). Counts are all that a mean, a confusion matrix or a calibration bin needs: no image is copied.
-    Equal seeds draw equal data sets.
+    Equal seeds draw equal data sets. With `groups_N` whole groups are drawn, as many as there are, so that a data set may
+    hold more or fewer images.
     """
     assert min(n, resamples) > 0, (n, resamples)
+    group_N = None if groups_N is None else np.unique(groups_N, return_inverse=True)[1]
+    units = n if group_N is None else int(group_N.max()) + 1
     generator = np.random.default_rng(seed)
     block = min(resamples, max(1, BLOCK // n))
     parts = []
     for start in range(0, resamples, block):
-        drawn_BN = generator.integers(0, n, size=(min(block, resamples - start), n))
+        drawn_BG = generator.integers(0, units, size=(min(block, resamples - start), units))
         # One count for the whole block: each data set has a range of numbers of its own.
-        drawn_BN += n * np.arange(len(drawn_BN))[:, None]
-        counts_BN = np.bincount(drawn_BN.ravel(), minlength=drawn_BN.size).reshape(drawn_BN.shape)
+        drawn_BG += units * np.arange(len(drawn_BG))[:, None]
+        counts_BG = np.bincount(drawn_BG.ravel(), minlength=drawn_BG.size).reshape(drawn_BG.shape)
+        counts_BN = counts_BG if group_N is None else counts_BG[:, group_N]
         parts.append(statistic(counts_BN.astype(np.float64)))
     return np.concatenate(parts)
 

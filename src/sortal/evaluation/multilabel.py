@@ -12,7 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sortal.errors import DataError
-from sortal.evaluation.intervals import RESAMPLES, percentiles, resampled, wilson, wilson_f1
+from sortal.evaluation.intervals import (
+    RESAMPLES,
+    Groups,
+    of_f1,
+    percentiles,
+    resampled,
+    share_interval,
+    wilson,
+    wilson_f1,
+    within,
+)
 from sortal.evaluation.metrics import BINS, SMALLEST, refuse, why_unscored
 
 BOOTSTRAPPED = ("mean_average_precision", "micro_f1", "macro_f1", "log_loss", "calibration_error")
@@ -81,9 +91,10 @@ def confusion(said_NK: Said, labels_NK: Labels) -> NDArray[np.int64]:
     return np.stack([np.stack([tn_K, fp_K], axis=1), np.stack([fn_K, tp_K], axis=1)], axis=1)
 
 
-def reliability(probs_NK: Probabilities, labels_NK: Labels) -> list[dict[str, Any]]:
+def reliability(probs_NK: Probabilities, labels_NK: Labels, groups_N: Groups = None) -> list[dict[str, Any]]:
     """The 15 bins behind `calibration_error`, empty ones left out: `low`, `high`, `images` (pairs of image and label), mean
-    `confidence`, `accuracy` (share of the labels that are there) and its 95% `interval` (Wilson).
+    `confidence`, `accuracy` (share of the labels that are there) and its 95% `interval` (Wilson; the labels of a group of
+    images share their fate).
     """
     probs_NK, labels_NK = checked(probs_NK, labels_NK)
     bins_NK, rows = _bins(probs_NK), []
@@ -97,10 +108,15 @@ def reliability(probs_NK: Probabilities, labels_NK: Labels) -> list[dict[str, An
                 "images": pairs,
                 "confidence": float(probs_NK[inside_NK].mean()),
                 "accuracy": there / pairs,
-                "interval": list(wilson(there, pairs)),
+                "interval": list(wilson(there, pairs) if groups_N is None else _grouped(labels_NK, inside_NK, groups_N)),
             }
         )
     return rows
+
+
+def _grouped(labels_NK: Labels, inside_NK: NDArray[np.bool_], groups_N: NDArray[np.int64]) -> tuple[float, float]:
+    groups_NK = np.broadcast_to(groups_N[:, None], inside_NK.shape)
+    return share_interval(labels_NK[inside_NK] > 0, groups_NK[inside_NK])
 
 
 def per_label(
@@ -111,6 +127,7 @@ def per_label(
     thresholds_K: Sequence[float],
     *,
     images_K: Sequence[int] | None = None,
+    groups_N: Groups = None,
 ) -> list[dict[str, Any]]:
     """One row a label, in index order: `class`, `precision`, `recall`, `f1` with their 95% intervals (as of
     `metrics.per_class`), `average_precision`, `threshold` and `support`.
@@ -134,10 +151,15 @@ def per_label(
             row["reason"] = why_unscored(None if images_K is None else images_K[k])
         else:
             row["average_precision"] = float(precisions_K[k])
-            row["recall"], row["recall_interval"] = tp / (tp + fn), list(wilson(tp, tp + fn))
-            row["f1"], row["f1_interval"] = _f1(tp, fp + fn), list(wilson_f1(tp, fp + fn))
+            there_N, given_N = labels_NK[:, k] > 0, said_NK[:, k]
+
+            def interval(of_N: NDArray[np.bool_], hit_N: NDArray[np.bool_] = there_N & given_N) -> tuple[float, float]:
+                return share_interval(hit_N[of_N], within(groups_N, of_N))
+
+            row["recall"], row["recall_interval"] = tp / (tp + fn), list(interval(there_N))
+            row["f1"], row["f1_interval"] = _f1(tp, fp + fn), list(of_f1(interval(there_N | given_N)))
             if tp + fp:
-                row["precision"], row["precision_interval"] = tp / (tp + fp), list(wilson(tp, tp + fp))
+                row["precision"], row["precision_interval"] = tp / (tp + fp), list(interval(given_N))
             else:
                 row["reason"] = "never said, so it has no precision"
         rows.append(row)
@@ -145,7 +167,12 @@ def per_label(
 
 
 def metrics(
-    probs_NK: Probabilities, said_NK: Said, labels_NK: Labels, *, before_NK: Probabilities | None = None
+    probs_NK: Probabilities,
+    said_NK: Said,
+    labels_NK: Labels,
+    *,
+    before_NK: Probabilities | None = None,
+    groups_N: Groups = None,
 ) -> dict[str, Any]:
     """The contract's metrics object for several labels, as plain numbers; `before_NK` are the probabilities before calibration.
 
@@ -158,13 +185,13 @@ def metrics(
     probs_NK, labels_NK = checked(probs_NK, labels_NK)
     tp_K, fp_K, fn_K = _counts(said_NK, labels_NK)
     n = len(probs_NK)
-    exact = int((said_NK == (labels_NK > 0)).all(axis=1).sum())
+    exact_N = (said_NK == (labels_NK > 0)).all(axis=1)
     scored = int(((tp_K + fn_K) > 0).sum())
     scores: dict[str, Any] = {
         "mean_average_precision": mean_average_precision(probs_NK, labels_NK) if scored else None,
         "micro_f1": micro_f1(said_NK, labels_NK),
         "macro_f1": macro_f1(said_NK, labels_NK) if scored else None,
-        "subset_accuracy": exact / n,
+        "subset_accuracy": float(exact_N.mean()),
         "log_loss": log_loss(probs_NK, labels_NK),
         "calibration_error": calibration_error(probs_NK, labels_NK),
         "calibration_error_before": None if before_NK is None else calibration_error(before_NK, labels_NK),
@@ -172,8 +199,9 @@ def metrics(
         "classes_scored": scored,
     }
     hits, misses = int(tp_K.sum()), int((fp_K + fn_K).sum())
-    intervals = {"subset_accuracy": list(wilson(exact, n))}
-    return scores | {"intervals": intervals | _intervals(probs_NK, said_NK, labels_NK, scores, wilson_f1(hits, misses))}
+    intervals = {"subset_accuracy": list(share_interval(exact_N, groups_N))}
+    pooled = wilson_f1(hits, misses)
+    return scores | {"intervals": intervals | _intervals(probs_NK, said_NK, labels_NK, scores, pooled, groups_N)}
 
 
 def checked(probs_NK: Any, labels_NK: Any) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -256,6 +284,7 @@ def _intervals(
     labels_NK: NDArray[np.int64],
     scores: dict[str, Any],
     pooled: tuple[float, float],
+    groups_N: Groups,
 ) -> dict[str, list[float]]:
     """Bootstrap intervals of the scores that are no proportions; see `metrics`. `pooled` is Wilson's interval of micro F1."""
     n, k = probs_NK.shape
@@ -273,11 +302,11 @@ def _intervals(
         labels_B = np.maximum(drawn_BK.sum(axis=1), 1)
         mean_B = np.where(drawn_BK, precisions_BK, 0).sum(axis=1) / labels_B
         macro_B = np.where(drawn_BK, f1_BK, 0).sum(axis=1) / labels_B
-        means_BS = counts_BN @ columns_NS / n
+        means_BS = counts_BN @ columns_NS / counts_BN.sum(axis=1, keepdims=True)
         return np.column_stack([mean_B, micro_B, macro_B, means_BS[:, 0], np.abs(means_BS[:, 1:]).sum(axis=1)])
 
     resamples = int(np.clip(NUMBERS / probs_NK.size, FEWEST_RESAMPLES, RESAMPLES))
-    draws_RS = resampled(statistic, n, resamples=resamples)
+    draws_RS = resampled(statistic, n, groups_N=groups_N, resamples=resamples)
     draws_RS[:, 4] -= draws_RS[:, 4].mean() - scores["calibration_error"]
     low_S, high_S = percentiles(draws_RS)
     below, above = scores["micro_f1"] - pooled[0], pooled[1] - scores["micro_f1"]

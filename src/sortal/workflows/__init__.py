@@ -13,6 +13,7 @@ _WHERE = {
     "demo": "sortal.workflows.training",
     "study": "sortal.workflows.studying",
     "evaluate": "sortal.workflows.judging",
+    "compare": "sortal.workflows.comparing",
     "explain": "sortal.workflows.explaining",
     "report": "sortal.workflows.reporting",
     "export": "sortal.workflows.exporting",

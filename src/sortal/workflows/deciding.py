@@ -26,6 +26,7 @@ from sortal.plan import facts, for_images, plan
 from sortal.preprocess import Preprocess
 from sortal.recipe import Recipe
 from sortal.run import Run
+from sortal.workflows.calibrating import check_decision
 from sortal.workflows.checking import scan_counting
 from sortal.workflows.freezing import settled
 
@@ -52,6 +53,7 @@ def decide(run: Run, asked: dict[str, Any], observe: Observer) -> int:
     manifest = _divided(manifest, base, observe)
     _require_training_images(manifest)
     _require_held_out_images(manifest, base)
+    check_decision(base, manifest)
     geometry = geometry_of(engine, base)
     classes = len(manifest.classes)
     recipe, measured = settled(engine, base, geometry, manifest, lambda each: _measured(engine, each, geometry, classes))
@@ -175,6 +177,7 @@ def rehearse(recipe: Recipe, manifest: Manifest) -> None:
     recipe = engine.pinned(recipe)
     _require_training_images(manifest)
     _require_held_out_images(manifest, recipe)
+    check_decision(recipe, manifest)
     preprocess = geometry_of(engine, recipe)
     settled = recipes.parse(recipe.model_dump(mode="json") | {"threads": recipe.threads or 1})
     if recipe.strategy == "features":

@@ -52,7 +52,7 @@ class TorchFrozen:
         """ONNX Runtime in float32 on all cores."""
         size, channels = self.preprocess.size, self.preprocess.channels
         module = FrozenFromBytes(self.network)
-        run = OnnxGraph(to_onnx(module, size=size, channels=channels, output="features"), threads=self.recipe.threads).padded
+        run = OnnxGraph(to_onnx(module, size=size, channels=channels, outputs=["features"]), threads=self.recipe.threads).padded
         _require_equal(run, module, np.random.default_rng(0).integers(0, 256, (3, size, size, channels), dtype=np.uint8))
         return run
 

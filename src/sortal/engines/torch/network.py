@@ -1,6 +1,6 @@
 """The network of a recipe: normalisation, a body that gives features, and a head that gives logits."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sortal.engines.torch.cut import Cut
 from sortal.engines.torch.models.body import Body
+from sortal.evaluation.calibrators import BOTTOM, FLATTEST, Calibrator
 from sortal.preprocess import Preprocess
 from sortal.recipe import Head
 
@@ -100,19 +101,47 @@ class FrozenFromBytes(nn.Module):
         return self.network.before_cut(_in_unit_range(images))
 
 
-class Deployed(nn.Module):
-    """A network as it is deployed: uint8 images (N, S, S, C) in, the task's probabilities of logits / temperature out."""
+class FromBytes(nn.Module):
+    """A whole network for uint8 images (N, S, S, C), normalisation inside: logits (N, K) and features (N, D)."""
 
-    temperature: Tensor
-
-    def __init__(self, network: Network, probabilities: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
-        self.probabilities = probabilities
-        self.register_buffer("temperature", torch.ones(()))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.network.features(_in_unit_range(images))
+        return self.network.head(features), features
+
+
+class Deployed(nn.Module):
+    """A network as it is deployed: uint8 images (N, S, S, C) in, calibrated probabilities (N, K) out."""
+
+    scale: Tensor
+    bias: Tensor
+    knots: Tensor
+    bends: Tensor
+    values: Tensor
+
+    def __init__(self, network: Network, calibrator: Calibrator) -> None:
+        super().__init__()
+        self.network = network
+        self.activation = calibrator.activation
+        numbers = {"scale": calibrator.scale_K, "bias": calibrator.bias_K, "knots": calibrator.knots_M}
+        numbers |= {"bends": calibrator.bends_M, "values": calibrator.values_M}
+        for name, array in numbers.items():
+            self.register_buffer(name, torch.tensor(array, dtype=torch.float32), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.probabilities(self.network(_in_unit_range(images)) / self.temperature)
+        logits = self.network(_in_unit_range(images)) * self.scale + self.bias
+        if len(self.knots):
+            logits = self._rising(
+                torch.log_softmax(logits, dim=1).clamp(min=BOTTOM) if self.activation == "softmax" else logits
+            )
+        return torch.softmax(logits, dim=1) if self.activation == "softmax" else torch.sigmoid(logits)
+
+    def _rising(self, x: Tensor) -> Tensor:
+        line = self.values[0] + FLATTEST * (x - self.knots[0])
+        return line + (torch.relu(x.unsqueeze(2) - self.knots) * self.bends).sum(dim=2)
 
 
 def _in_unit_range(images_NSSC: Tensor) -> Tensor:
