@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sortal.errors import DataError
-from sortal.evaluation.intervals import RESAMPLES, as_wide_as_student, percentiles, resampled
+from sortal.evaluation.intervals import as_wide_as_student, group_sums, percentiles, resampled
 
 FEW = 10
 """Groups that differ, below which one more either way is counted: the unseen may still be there (Agresti and Min 2005)."""
@@ -61,7 +61,7 @@ def difference(first_N: Right, second_N: Right, groups_N: Groups | None = None) 
     values_N = second_N.astype(np.float64) - first_N.astype(np.float64)
     return Difference(
         mean=float(values_N.mean()),
-        interval=mean_interval(values_N, groups_N, of_hits=True),
+        interval=_interval(values_N, groups_N),
         p_value=_exact(_sums(values_N, groups_N)[0]),
         images=len(values_N),
         only_first=int((values_N < 0).sum()),
@@ -70,31 +70,26 @@ def difference(first_N: Right, second_N: Right, groups_N: Groups | None = None) 
     )
 
 
-def mean_interval(values_N: Floats, groups_N: Groups | None = None, *, of_hits: bool = False) -> tuple[float, float]:
-    """The 95% interval of a mean over images, by bootstrap over groups: percentiles, as much further out as Student's t is than
-    the normal (Hesterberg 2015). With `of_hits` values are -1, 0 and 1, and few of them that are not 0 do not promise much.
+def _interval(values_N: Floats, groups_N: Groups | None) -> tuple[float, float]:
+    """The 95% interval of a mean of -1, 0 and 1, by bootstrap over groups: percentiles, as much further out as Student's t is
+    than the normal (Hesterberg 2015).
     """
     sums_G, sizes_G = _sums(values_N, groups_N)
-    if of_hits and np.count_nonzero(sums_G) < FEW:
+    if np.count_nonzero(sums_G) < FEW:
         sums_G, sizes_G = np.append(sums_G, [1.0, -1.0]), np.append(sizes_G, [1.0, 1.0])
     count = len(sums_G)
-    if count < 2:
-        return (-1.0, 1.0) if of_hits else (-math.inf, math.inf)
 
     def mean(counts_BG: Floats) -> Floats:
         return np.asarray((counts_BG @ sums_G) / (counts_BG @ sizes_G))[:, None]
 
-    draws_R1 = resampled(mean, count, resamples=RESAMPLES)
-    low, high = percentiles(draws_R1, as_wide_as_student(0.95, count))
+    low, high = percentiles(resampled(mean, count), as_wide_as_student(0.95, count))
     return float(low[0]), float(high[0])
 
 
 def _sums(values_N: Floats, groups_N: Groups | None) -> tuple[Floats, Floats]:
     """The sum of each group's values, and its size."""
-    if groups_N is None:
-        return values_N, np.ones(len(values_N))
-    _, group_N = np.unique(groups_N, return_inverse=True)
-    return np.bincount(group_N, weights=values_N).astype(np.float64), np.bincount(group_N).astype(np.float64)
+    sums_G1, sizes_G = group_sums(values_N[:, None], groups_N)
+    return sums_G1[:, 0], sizes_G
 
 
 def _exact(sums_G: Floats) -> float:

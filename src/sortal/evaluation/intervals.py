@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 RESAMPLES = 1000
 # Resampled counts are made in blocks of about this many numbers, 16 MB, however many images there are.
 BLOCK = 1 << 21
+TRIED = 41
+"""Sums that `gaps_interval` tries, up to three times what was found."""
 
 
 def wilson(successes: float, n: float, level: float = 0.95) -> tuple[float, float]:
@@ -126,6 +128,65 @@ def resampled(
         counts_BN = counts_BG if group_N is None else counts_BG[:, group_N]
         parts.append(statistic(counts_BN.astype(np.float64)))
     return np.concatenate(parts)
+
+
+def mean_interval(values_N: NDArray[np.float64], groups_N: Groups = None, level: float = 0.95) -> tuple[float, float]:
+    """The interval of a mean over images that may be skewed, as losses are: the bootstrap of Student's t (Efron 1981), over
+    groups where there are some. A mean of values that are all the same has no width.
+    """
+    sums_G, sizes_G = group_sums(values_N[:, None], groups_N)
+    sums_G = sums_G[:, 0]
+    if len(sums_G) < 2 or np.ptp(sums_G / sizes_G) == 0:
+        mean = float(values_N.mean())
+        return (mean, mean) if len(sums_G) > 1 else (-math.inf, math.inf)
+    parts_GS = np.column_stack([sums_G, sizes_G, sums_G**2, sums_G * sizes_G, sizes_G**2])
+
+    def mean_and_error(counts_BG: NDArray[np.float64]) -> NDArray[np.float64]:
+        sums_B, images_B, *squares = (counts_BG @ parts_GS).T
+        means_B = sums_B / images_B
+        spread_B = squares[0] - 2 * means_B * squares[1] + means_B**2 * squares[2]
+        return np.column_stack([means_B, np.sqrt(np.maximum(spread_B, 0)) / images_B])
+
+    draws_R2 = resampled(mean_and_error, len(sums_G))
+    mean, error = mean_and_error(np.ones((1, len(sums_G))))[0].tolist()
+    varied_R = draws_R2[:, 1] > 1e-9 * error
+    t_R = (draws_R2[varied_R, 0] - mean) / draws_R2[varied_R, 1]
+    low, high = np.quantile(t_R, [(1 - level) / 2, (1 + level) / 2])
+    return float(mean - high * error), float(mean - low * error)
+
+
+def gaps_interval(gaps_NS: NDArray[np.float64], groups_N: Groups = None, level: float = 0.95) -> tuple[float, float]:
+    """The interval of a sum of distances, sum over S of |mean over N images|, as a calibration error is.
+
+    Chance makes each distance larger, so the sum is too large: by how much depends on the truth. So the truth is tried out: the
+    interval holds those sums under which, with distances in the proportions that were found, a sum like this one would be
+    nothing unusual.
+    """
+    sums_GS, sizes_G = group_sums(gaps_NS, groups_N)
+    images, count = float(sizes_G.sum()), len(sizes_G)
+    means_S = sums_GS.sum(axis=0) / images
+    found = float(np.abs(means_S).sum())
+    if count < 2 or found == 0:
+        return 0.0, max(found, wilson(0, count)[1])
+    spread_S = ((sums_GS - sizes_G[:, None] * means_S) ** 2).sum(axis=0)
+    errors_S = np.sqrt(spread_S * count / (count - 1)) / images
+    noise_RS = np.random.default_rng(0).normal(size=(RESAMPLES, len(means_S))) * errors_S
+    tried_T = np.linspace(0, 3 * found, TRIED)
+    sums_TR = np.stack([np.abs(share * means_S + noise_RS).sum(axis=1) for share in tried_T / found])
+    low_T, high_T = np.quantile(sums_TR, [(1 - level) / 2, (1 + level) / 2], axis=1)
+    lowest = float(np.interp(found, np.maximum.accumulate(high_T), tried_T)) if found > high_T[0] else 0.0
+    return min(lowest, found), max(found, float(np.interp(found, np.maximum.accumulate(low_T), tried_T)))
+
+
+def group_sums(values_NS: NDArray[np.float64], groups_N: Groups) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The sums of each group's values, shape (G, S), and its size (G,)."""
+    if groups_N is None:
+        return values_NS, np.ones(len(values_NS))
+    _, group_N = np.unique(groups_N, return_inverse=True)
+    sizes_G: NDArray[np.float64] = np.bincount(group_N).astype(np.float64)
+    sums_GS = np.zeros((len(sizes_G), values_NS.shape[1]))
+    np.add.at(sums_GS, group_N, values_NS)
+    return sums_GS, sizes_G
 
 
 def percentiles(draws_RS: NDArray[np.float64], level: float = 0.95) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -11,7 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sortal.errors import DataError
-from sortal.evaluation.intervals import Groups, of_f1, percentiles, resampled, share_interval, within
+from sortal.evaluation.intervals import (
+    Groups,
+    gaps_interval,
+    mean_interval,
+    of_f1,
+    percentiles,
+    resampled,
+    share_interval,
+    within,
+)
 
 BINS = 15
 TOP = 5
@@ -19,7 +28,9 @@ TOP = 5
 SUM_TOLERANCE = 1e-3
 # A probability of 0 for the true class counts as float32's resolution, as in scikit-learn: it costs about 16 nats.
 SMALLEST = float(np.finfo(np.float32).eps)
-BOOTSTRAPPED = ("macro_f1", "weighted_f1", "log_loss", "calibration_error")
+FEW = 10
+"""Mistakes below which resamples differ too little to be believed."""
+BOOTSTRAPPED = ("macro_f1", "weighted_f1")
 
 Probabilities = NDArray[np.floating[Any]]
 Labels = NDArray[np.integer[Any]]
@@ -163,11 +174,11 @@ def metrics(
     high]) and come from 1,000 bootstrap resamples of the images, or of their groups, with a fixed seed, so that equal
     predictions have equal intervals:
 
-    - F1 scores: percentiles, and never narrower on either side than the accuracy's interval, because resamples of a
-      perfect or nearly perfect result hardly differ and would promise too much.
-    - log loss: percentiles.
-    - calibration error: percentiles, moved by the bootstrap's own bias, since resampling adds the noise that inflates
-      this score.
+    - F1 scores: percentiles; with fewer than ten mistakes never narrower on either side than the accuracy's interval, because
+      resamples of a perfect or nearly perfect result hardly differ and would promise too much.
+    - log loss: Student's t of the resamples (`intervals.mean_interval`), since losses are skewed.
+    - calibration error: the errors under which one like this would be nothing unusual (`intervals.gaps_interval`), since
+      chance inflates this score.
 
     `top5` is null with five classes or fewer, where it would always be 1. `macro_f1` is the mean over the classes that
     have images; `classes_scored` says how many these are.
@@ -296,8 +307,6 @@ def _intervals(
     true_M, guessed_M = np.divmod(cells_M, k)
     of_label_MK = (true_M[:, None] == np.arange(k)).astype(np.float64)
     of_guess_MK = (guessed_M[:, None] == np.arange(k)).astype(np.float64)
-    gaps_N, bins_N = _gaps(probs_NK, labels_N)
-    columns_NS = np.column_stack([_losses(probs_NK, labels_N), (bins_N[:, None] == np.arange(BINS)) * gaps_N[:, None]])
 
     def statistic(counts_BN: NDArray[np.float64]) -> NDArray[np.float64]:
         counts_BM = np.add.reduceat(counts_BN, starts_M, axis=1)
@@ -308,19 +317,22 @@ def _intervals(
         macro_B = (f1_BK * drawn_BK).sum(axis=1) / drawn_BK.sum(axis=1)
         images_B1 = support_BK.sum(axis=1, keepdims=True)  # groups may be of different sizes
         weighted_B = (f1_BK * support_BK / images_B1).sum(axis=1)
-        means_BS = counts_BN @ columns_NS / images_B1
-        return np.column_stack([macro_B, weighted_B, means_BS[:, 0], np.abs(means_BS[:, 1:]).sum(axis=1)])
+        return np.column_stack([macro_B, weighted_B])
 
     draws_RS = resampled(statistic, n, groups_N=groups_N)
-    draws_RS[:, 3] -= draws_RS[:, 3].mean() - scores["calibration_error"]
     low_S, high_S = percentiles(draws_RS)
     below = scores["accuracy"] - scores["accuracy_interval"][0]
     above = scores["accuracy_interval"][1] - scores["accuracy"]
+    few = int((true_M != guessed_M) @ np.diff(starts_M, append=n)) < FEW
     found: dict[str, list[float]] = {}
     for name, low, high in zip(BOOTSTRAPPED, low_S.tolist(), high_S.tolist(), strict=True):
         score = scores[name]
-        if name.endswith("f1"):
+        if few:
             low, high = min(low, score - below), max(high, score + above)
-        largest = np.inf if name == "log_loss" else 1.0
-        found[name] = [max(0.0, min(low, score)), min(largest, max(high, score))]
+        found[name] = [max(0.0, min(low, score)), min(1.0, max(high, score))]
+    low, high = mean_interval(_losses(probs_NK, labels_N), groups_N)
+    found["log_loss"] = [max(0.0, low), min(-float(np.log(SMALLEST)), high)]
+    gaps_N, bins_N = _gaps(probs_NK, labels_N)
+    low, high = gaps_interval((bins_N[:, None] == np.arange(BINS)) * gaps_N[:, None], groups_N)
+    found["calibration_error"] = [low, min(1.0, high)]
     return found

@@ -15,6 +15,8 @@ from sortal.errors import DataError
 from sortal.evaluation.intervals import (
     RESAMPLES,
     Groups,
+    gaps_interval,
+    mean_interval,
     of_f1,
     percentiles,
     resampled,
@@ -23,9 +25,9 @@ from sortal.evaluation.intervals import (
     wilson_f1,
     within,
 )
-from sortal.evaluation.metrics import BINS, SMALLEST, refuse, why_unscored
+from sortal.evaluation.metrics import BINS, FEW, SMALLEST, refuse, why_unscored
 
-BOOTSTRAPPED = ("mean_average_precision", "micro_f1", "macro_f1", "log_loss", "calibration_error")
+BOOTSTRAPPED = ("mean_average_precision", "micro_f1", "macro_f1")
 FEWEST_RESAMPLES = 200
 NUMBERS = 2e8
 """Sorted numbers that all resamples together may go through, some seconds' worth; with many images and labels there are fewer
@@ -176,11 +178,12 @@ def metrics(
 ) -> dict[str, Any]:
     """The contract's metrics object for several labels, as plain numbers; `before_NK` are the probabilities before calibration.
 
-    Intervals are 95% and stand under `intervals`. That of `subset_accuracy` is Wilson's; the others are percentiles of up to
-    1,000 bootstrap resamples of the images with a fixed seed, never narrower on either side than Wilson's of all decisions
-    together for the scores from 0 to 1 (resamples of a perfect result do not differ), and for the calibration error moved by
-    the bootstrap's own bias. `classes_scored` is how many labels some image here has: the means are over these,
-    and null where there are none.
+    Intervals are 95% and stand under `intervals`. That of `subset_accuracy` is Wilson's; those of the scores from 0 to 1 are
+    percentiles of up to 1,000 bootstrap resamples of the images, or of their groups, with a fixed seed; with fewer than ten
+    wrong decisions never narrower on either side than Wilson's of all decisions together (resamples of a perfect result do not
+    differ). Those of log loss and
+    calibration error are as in `metrics.metrics`. `classes_scored` is how many labels some image here has: the means are over
+    these, and null where there are none.
     """
     probs_NK, labels_NK = checked(probs_NK, labels_NK)
     tp_K, fp_K, fn_K = _counts(said_NK, labels_NK)
@@ -290,7 +293,6 @@ def _intervals(
     n, k = probs_NK.shape
     there_NK = labels_NK > 0
     outcomes_N3K = np.concatenate([said_NK & there_NK, said_NK & ~there_NK, ~said_NK & there_NK], axis=1).astype(np.float64)
-    columns_NS = np.column_stack([_losses(probs_NK, labels_NK).mean(axis=1), _gaps(probs_NK, labels_NK)])
 
     def statistic(counts_BN: NDArray[np.float64]) -> NDArray[np.float64]:
         tp_BK, fp_BK, fn_BK = np.split(counts_BN @ outcomes_N3K, 3, axis=1)
@@ -302,21 +304,23 @@ def _intervals(
         labels_B = np.maximum(drawn_BK.sum(axis=1), 1)
         mean_B = np.where(drawn_BK, precisions_BK, 0).sum(axis=1) / labels_B
         macro_B = np.where(drawn_BK, f1_BK, 0).sum(axis=1) / labels_B
-        means_BS = counts_BN @ columns_NS / counts_BN.sum(axis=1, keepdims=True)
-        return np.column_stack([mean_B, micro_B, macro_B, means_BS[:, 0], np.abs(means_BS[:, 1:]).sum(axis=1)])
+        return np.column_stack([mean_B, micro_B, macro_B])
 
     resamples = int(np.clip(NUMBERS / probs_NK.size, FEWEST_RESAMPLES, RESAMPLES))
     draws_RS = resampled(statistic, n, groups_N=groups_N, resamples=resamples)
-    draws_RS[:, 4] -= draws_RS[:, 4].mean() - scores["calibration_error"]
     low_S, high_S = percentiles(draws_RS)
+    few = int((said_NK != there_NK).sum()) < FEW
     below, above = scores["micro_f1"] - pooled[0], pooled[1] - scores["micro_f1"]
     found: dict[str, list[float]] = {}
     for name, low, high in zip(BOOTSTRAPPED, low_S.tolist(), high_S.tolist(), strict=True):
         score = scores[name]
         if score is None:
             continue
-        if name.endswith(("f1", "precision")):
+        if few:
             low, high = min(low, score - below), max(high, score + above)
-        largest = np.inf if name == "log_loss" else 1.0
-        found[name] = [max(0.0, min(low, score)), min(largest, max(high, score))]
+        found[name] = [max(0.0, min(low, score)), min(1.0, max(high, score))]
+    low, high = mean_interval(_losses(probs_NK, labels_NK).mean(axis=1), groups_N)
+    found["log_loss"] = [max(0.0, low), min(-float(np.log(SMALLEST)), high)]
+    low, high = gaps_interval(_gaps(probs_NK, labels_NK), groups_N)
+    found["calibration_error"] = [low, min(1.0, high)]
     return found

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from sortal.errors import DataError
 from sortal.evaluation import foreign
-from sortal.evaluation.comparing import Difference, difference, mean_interval
-from sortal.evaluation.intervals import share_interval
+from sortal.evaluation.comparing import Difference, difference
+from sortal.evaluation.intervals import mean_interval, share_interval
 from sortal.evaluation.scores import losses
 from sortal.evaluation.task import task
 from sortal.manifest import Manifest
