@@ -62,9 +62,9 @@ class Choice:
 def chosen(logits_MK: Logits, labels: Labels, activation: Activation, folds_M: NDArray[np.int64] | None = None) -> Choice:
     """Choose a method by its cross-fitted log loss, and fit it on all M images.
 
-    A temperature is taken where it lowers the loss at all. A method of more numbers is taken only where its loss is lower by more
-    than one standard error of the difference, image by image (Breiman et al. 1984): so that what is put in is worth having.
-    Labels as in `calibrators.fitted`. `folds_M` tells which images stand together; None deals them into five folds.
+    A temperature is taken where it lowers the loss at all. A method of more numbers is taken only where its loss is lower by
+    more than one standard error of the difference, image by image (after Breiman et al. 1984): so that what is put in is worth
+    having. Labels as in `calibrators.fitted`. `folds_M` tells which images stand together; None deals them into five folds.
     """
     if folds_M is None:
         folds_M = dealt(len(logits_MK))
