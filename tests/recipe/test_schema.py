@@ -33,6 +33,7 @@ def test_every_key_of_a_recipe_that_needs_explaining_is_explained() -> None:
         "store",
         "head",
         "thaw",
+        "decision",
         "kind",
     }
     assert silent <= self_explanatory | nested
