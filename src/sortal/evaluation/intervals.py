@@ -38,9 +38,10 @@ def wilson(successes: float, n: float, level: float = 0.95) -> tuple[float, floa
 
 
 def share_interval(
-    right_N: NDArray[np.bool_], groups_N: NDArray[np.int64] | None = None, level: float = 0.95
+    right_N: NDArray[np.bool_] | NDArray[np.float64], groups_N: NDArray[np.int64] | None = None, level: float = 0.95
 ) -> tuple[float, float]:
-    """The interval of a share of images, of which those of one group (a patient, a scene) may share their fate.
+    """The interval of a share of images (each right or wrong, or right so often, 0..1), of which those of one group (a patient,
+    a scene) may share their fate.
 
     Wilson's, of as many independent images as the groups are worth: the variance between groups tells how many (Kish 1965),
     with Student's t for their number, since few groups say little about it. Without groups, or where each is of one image, it

@@ -29,6 +29,7 @@ from sortal.run import Run, find_bundle
 from sortal.workflows.breaking import broken_by
 from sortal.workflows.diagnosing import diagnosed
 from sortal.workflows.explaining import mistakes_explained
+from sortal.workflows.growing import curve_of
 
 if TYPE_CHECKING:  # jinja2 and matplotlib are imported when a page or a figure is made
     from sortal.reporting.model import Report
@@ -108,8 +109,12 @@ def opened(target: str | Path, observe: Observer) -> Iterator[Opened]:
 def _with_what_takes_time(
     run: Run, found: "Report", bundle: Bundle, recipe: Recipe, manifest: Manifest, pixels: StoredPixels, observe: Observer
 ) -> "Report":
-    """The report with robustness and maps, each computed once and kept in `report.json`; then the diagnosis anew."""
+    """The report with learning curve, robustness and maps, each computed once and kept in `report.json`; then the diagnosis
+    anew.
+    """
     predictions = Predictions.load(run.predictions)
+    if not found.learning_curve:
+        found = replace(found, learning_curve=curve_of(recipe, bundle.preprocess, manifest, pixels, observe))
     if not found.robustness:
         found = replace(found, robustness=broken_by(bundle, predictions, manifest.used, pixels, observe=observe))
     if not found.maps and found.mistakes:
