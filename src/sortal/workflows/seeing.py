@@ -58,7 +58,7 @@ def sight(images: int, cache: Cache) -> Sight:
     size = SIZE_OF_MANY if images >= MANY else SIZE
     found = kept(cache, f"frozen {VERSION}: {presets.photos().model} at {size}", lambda: _made(size))
     preprocess = Preprocess.from_dict(found.about["preprocess"])
-    seen = (found.sha256, found.about["preprocess"], onnxruntime.__version__, PIL.__version__, VERSION)
+    seen = (found.sha256, preprocess, onnxruntime.__version__, PIL.__version__, VERSION)
     return Sight(found.onnx, preprocess, int(found.about["dimensions"]), hashlib.sha256(repr(seen).encode()).hexdigest()[:32])
 
 
