@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,9 @@ from sortal.data.store import Cache
 from sortal.errors import BundleError, DataError, MachineFailed, MissingExtra, SortalError, WeightsError
 from sortal.events import Observer, ignore
 from sortal.health import copies
-from sortal.health.check import Seen, findings, images_of, units_of
+from sortal.health.check import Seen, findings, images_of
 from sortal.health.copies import Found
-from sortal.health.cure import Cured, cured, group_names
+from sortal.health.cure import Cured, cured
 from sortal.health.finding import Finding
 from sortal.health.quality import blanks, placeholders
 from sortal.manifest import Manifest
@@ -29,14 +29,13 @@ from sortal.predictions import Predictions
 from sortal.preprocess import MAX_PIXELS
 from sortal.run import Run
 from sortal.workflows.evidence import LABELS, TWINS, Steps, glanced, with_features, with_predictions
+from sortal.workflows.precautions import GROUPS, groups_of
 
 if TYPE_CHECKING:  # ONNX Runtime is loaded when there is something to look at
     from sortal.workflows.seeing import Pictures, Sight
 
 VERSION = 1
 """Of what is asked and how: what another version found is not believed."""
-GROUPS = "copies"
-"""What the groups of copies are remembered as, beside the splits of the same data set."""
 NEEDED = {"cleanlab": LABELS, "usearch": TWINS}
 """Libraries without which something is left out."""
 
@@ -124,16 +123,6 @@ def check(
     return Health(manifest, found, left_out, fixed, target)
 
 
-def quick_findings(manifest: Manifest, observe: Observer = ignore) -> tuple[list[Finding], dict[str, str]]:
-    """What can be found without a network, and the groups of copies (content hash to group): a part of every training.
-
-    Small heads are left out too, so that it takes no time to speak of.
-    """
-    seen = replace(glanced(manifest.used, observe), cues=None)
-    found = copies.find(images_of(manifest.used, seen.pixels))
-    return findings(manifest, seen, found), _groups(manifest, found, seen)
-
-
 def _sight(manifest: Manifest, cache: Cache) -> "tuple[Sight | None, dict[str, str]]":
     """The network to look with, or None; and what is left out without it, or without a library, with the reason."""
     left_out = {what: str(MissingExtra(name, "check")) for name, what in NEEDED.items() if find_spec(name) is None}
@@ -181,16 +170,9 @@ def _asked(
         answer = findings(manifest, seen, found)
     return {
         "findings": [finding.to_json() for finding in answer],
-        "groups": _groups(manifest, found, seen),
+        "groups": groups_of(manifest, found, seen),
         "quarantine": _quarantine(manifest, seen, found),
     }
-
-
-def _groups(manifest: Manifest, found: Found, seen: Seen) -> dict[str, str]:
-    """Content hash to group of every image that has a copy."""
-    used = manifest.used
-    images = images_of(used, seen.pixels)
-    return group_names(manifest, units_of(used, images, found), copies.together(images, found))
 
 
 def _quarantine(manifest: Manifest, seen: Seen, found: Found) -> dict[str, str]:
