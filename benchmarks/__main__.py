@@ -18,6 +18,7 @@ BENCHMARKS = {
     "startup": "how long `sortal --help` and `sortal predict` take from a cold start, with torch not importable",
     "serving": "sortal serve beside LitServe and FastAPI: load, overload, memory, SIGTERM",
     "report-page": "the page of 10,000 test images in Chromium: megabytes, and seconds until it can be used",
+    "planted": "near copies, wrong labels, broken files and a border planted into two sets: what `sortal check` finds of them",
     "memory": "peak memory of scan and train on few and on many large photographs",
 }
 

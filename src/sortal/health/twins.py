@@ -98,7 +98,7 @@ def _candidates(found: Nearest, phashes_N: NDArray[np.uint64]) -> _Candidates:
 def _pairs(rows_NC: NDArray[np.int64], likeness_NC: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pairs of a row and one of its neighbours, shape (P, 2), and which neighbour it is, counted from 0."""
     left, rank = np.nonzero((likeness_NC >= LIKE) & (rows_NC >= 0) & (rows_NC != np.arange(len(rows_NC))[:, None]))
-    return np.column_stack([left, rows_NC[left, rank]]), rank
+    return np.column_stack([left, rows_NC[left, rank]]).astype(np.int64), rank
 
 
 def _same_hash(phashes_N: NDArray[np.uint64]) -> NDArray[np.int64]:
