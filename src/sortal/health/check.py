@@ -100,7 +100,7 @@ def _by_heads(used: Manifest, images: Images, found: Found, seen: Seen) -> list[
         rows = np.flatnonzero(np.isfinite(seen.judged_NK).all(axis=1))
         labels, probs = used.labels_N[rows], seen.judged_NK[rows].astype(np.float64)
         sources = [images.sources[row] for row in rows]
-        told = [*told, *wrong_labels(sources, used.classes, labels, probs, seen.judged_by), *alike(used.classes, labels, probs)]
+        told = [*told, *wrong_labels(sources, used.classes, labels, probs, seen.judged_by), *alike(sources, used.classes, labels, probs)]
     return told
 
 

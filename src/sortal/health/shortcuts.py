@@ -16,7 +16,7 @@ from sortal.health.head import Floats, out_of_fold
 TOLD, CERTAIN = 0.7, 0.9
 """How well a class is told by a cue alone (see `strength`), with the lower end of its 95% interval, before it is a warning, and
 before it is severe. Cues tell something in every honest set: the sky is behind aeroplanes. On the photographs of ants and bees
-none is above 0.4, on CIFAR-10 none above 0.3."""
+none is above 0.32 (mean colour), on 5,000 pictures of CIFAR-10 none above 0.40 (ships, by the border)."""
 MOST = 12_000
 """Images that are looked at; the interval is narrow enough with so many."""
 WAVES = 192
