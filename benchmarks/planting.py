@@ -1,7 +1,7 @@
 """Planting faults into a folder of images: near copies across splits, wrong labels, broken files, a border on one class.
 
-All draws come from one seed, and everything planted is told, so that what `check` finds can be counted against it. The images of
-the folder itself are never changed; what is planted is new files, moved names and, for the border, rewritten copies.
+All draws come from one seed, and everything planted is told, so that what `check` finds can be counted against it. The images
+of the folder itself are never changed; what is planted is new files, moved names and, for the border, rewritten copies.
 """
 
 import io
@@ -89,8 +89,8 @@ def plant_border(folder: Path, *, share: float, seed: int) -> Planted:
 
 
 def altered(path: Path, kind: str, draw: random.Random) -> bytes:
-    """The bytes of a near copy; 'resized' by 0.6 to 0.9, 're-encoded' at quality 50 to 80, 'brightened' by a fifth to two fifths
-    up or down, 'cropped' to 85 to 95% of each side, 'mirrored'. All but the re-encoded are saved at quality 90.
+    """The bytes of a near copy; 'resized' by 0.6 to 0.9, 're-encoded' at quality 50 to 80, 'brightened' by a fifth to two
+    fifths up or down, 'cropped' to 85 to 95% of each side, 'mirrored'. All but the re-encoded are saved at quality 90.
     """
     image = _opened(path)
     return encoded(CHANGES[kind](image, draw), draw.randint(50, 80) if kind == "re-encoded" else 90)

@@ -1,4 +1,5 @@
-"""cleanlab alone, with its defaults, on the very probabilities that `sortal check` judges labels by: what it would ask about."""
+"""cleanlab alone, with its defaults, on the very probabilities that `sortal check` judges labels by: what it would ask
+about."""
 
 import argparse
 import json

@@ -132,7 +132,14 @@ def test_check_exits_with_1_if_a_finding_is_severe(sortal, workflows) -> None:
 
 def test_check_names_counts_findings_images_and_cures(sortal, workflows) -> None:
     out = sortal("check", "photos").out
-    for said in ("12 images in 2 classes", "ants", " 1  severe  unreadable", "1 file is empty", "example  [red]a.jpg", "cure     remove it"):
+    for said in (
+        "12 images in 2 classes",
+        "ants",
+        " 1  severe  unreadable",
+        "1 file is empty",
+        "example  [red]a.jpg",
+        "cure     remove it",
+    ):
         assert said in out
 
 
@@ -143,7 +150,12 @@ def test_check_says_what_it_left_out_and_what_it_fixed(sortal, workflows) -> Non
     fixed = {"manifest": "new.parquet", "grouped": 4, "moved": moved, "quarantined": quarantined}
     workflows.answer("check", result({**HEALTH, "left_out": left_out, "fixed": fixed}, severe=False))
     out = sortal("check", "photos").out
-    for said in ("left out: label errors, since cleanlab is not installed", "new.parquet", "4 images", "[red]a.jpg: test to train"):
+    for said in (
+        "left out: label errors, since cleanlab is not installed",
+        "new.parquet",
+        "4 images",
+        "[red]a.jpg: test to train",
+    ):
         assert said in out
     assert "b.jpg: is blank" in out
 

@@ -11,11 +11,15 @@ GOOD = {
 
 def looks(*changes, good=40):
     rows = [GOOD | change for change in (*changes, *[{}] * good)]
-    return [f"{n}.jpg" for n in range(len(rows))], Looks(**{name: np.array([row[name] for row in rows], float) for name in GOOD})
+    return [f"{n}.jpg" for n in range(len(rows))], Looks(
+        **{name: np.array([row[name] for row in rows], float) for name in GOOD}
+    )
 
 
 def told(*changes, good=40):
-    return [(finding.kind, finding.severity, finding.images, finding.detail) for finding in quality(*looks(*changes, good=good))]
+    return [
+        (finding.kind, finding.severity, finding.images, finding.detail) for finding in quality(*looks(*changes, good=good))
+    ]
 
 
 def test_good_photographs_give_no_finding_and_no_images_neither():

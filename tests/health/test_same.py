@@ -11,7 +11,9 @@ def picture(seed: int, side: int = 160) -> Image.Image:
     """Blobs of light on a slope: detail at several sizes."""
     random = np.random.default_rng(seed)
     layers = [
-        np.asarray(Image.fromarray(random.integers(0, 256, (n, n), dtype=np.uint8)).resize((side, side), Image.Resampling.BICUBIC))
+        np.asarray(
+            Image.fromarray(random.integers(0, 256, (n, n), dtype=np.uint8)).resize((side, side), Image.Resampling.BICUBIC)
+        )
         for n in (4, 9, 18)
     ]
     return Image.fromarray(np.mean(layers, axis=0).astype(np.uint8))

@@ -70,7 +70,11 @@ def draw(folder: Path, *, each: int, seed: int = 0, side: int = 96) -> None:
         (folder / name).mkdir(parents=True)
         for number in range(each):
             layers = [
-                np.asarray(Image.fromarray(random.integers(0, 256, (n, n, 3), dtype=np.uint8)).resize((side, side), Image.Resampling.BICUBIC))
+                np.asarray(
+                    Image.fromarray(random.integers(0, 256, (n, n, 3), dtype=np.uint8)).resize(
+                        (side, side), Image.Resampling.BICUBIC
+                    )
+                )
                 for n in (4, 9, 18)
             ]
             pixels = np.mean(layers, axis=0) * 0.8
@@ -192,7 +196,11 @@ def test_many_images_are_seen_smaller(monkeypatch, photographs, tiny_network) ->
 
 def test_without_torch_all_that_needs_no_features_is_asked_and_the_rest_is_named(photographs, no_network) -> None:
     (photographs / "train" / "spots" / "empty.jpg").write_bytes(b"")
-    altered(photographs / "train" / "spots" / "000.jpg", photographs / "test" / "spots" / "smaller.jpg", lambda i: i.resize((80, 80)))
+    altered(
+        photographs / "train" / "spots" / "000.jpg",
+        photographs / "test" / "spots" / "smaller.jpg",
+        lambda i: i.resize((80, 80)),
+    )
     health = workflows.check(photographs)
     assert {"unreadable", "copies-across-splits"} <= kinds(health)
     assert "label errors" in health.left_out

@@ -21,7 +21,7 @@ from sortal.cli.plain import print_json, standard_output_kept_for_the_answer
     "--fix",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="Write a new manifest (.parquet) with copies on one side and what cannot be used quarantined; images stay as they are.",
+    help="Write a new manifest (.parquet): copies on one side, useless images quarantined. Files stay as they are.",
 )
 @options.as_json
 @click.pass_context

@@ -36,7 +36,8 @@ class Looks:
 
     numbers: NDArray[np.float32]
     pixels: bytes
-    """16 bytes that are equal for equal pixels, as far as they were decoded: a JPEG may have been decoded at a smaller scale."""
+    """16 bytes that are equal for equal pixels, as far as they were decoded: a JPEG may have been decoded at a smaller
+    scale."""
     bytes: int
     made: str
     """Make, model and software of the EXIF data; '' where there is none."""

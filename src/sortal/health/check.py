@@ -90,7 +90,11 @@ def ordered(found: Iterable[Finding]) -> list[Finding]:
 def _by_heads(used: Manifest, images: Images, found: Found, seen: Seen) -> list[Finding]:
     """What small heads find out. Copies and groups stand on one side of every fold."""
     units_N = units_of(used, images, found)
-    views = {name: values for name, values in (("what they show", seen.features_ND), ("files", _side_by_side(seen.cues))) if values is not None}
+    views = {
+        name: values
+        for name, values in (("what they show", seen.features_ND), ("files", _side_by_side(seen.cues)))
+        if values is not None
+    }
     told = drift(views, images.sources, images.splits, units_N)
     if used.task != "multi_class" or len(used.classes) < 2:
         return told
@@ -99,8 +103,12 @@ def _by_heads(used: Manifest, images: Images, found: Found, seen: Seen) -> list[
     if seen.judged_NK is not None:
         rows = np.flatnonzero(np.isfinite(seen.judged_NK).all(axis=1))
         labels, probs = used.labels_N[rows], seen.judged_NK[rows].astype(np.float64)
-        sources = [images.sources[row] for row in rows]
-        told = [*told, *wrong_labels(sources, used.classes, labels, probs, seen.judged_by), *alike(sources, used.classes, labels, probs)]
+        sources = [images.sources[row] for row in rows.tolist()]
+        told = [
+            *told,
+            *wrong_labels(sources, used.classes, labels, probs, seen.judged_by),
+            *alike(sources, used.classes, labels, probs),
+        ]
     return told
 
 

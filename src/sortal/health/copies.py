@@ -1,8 +1,9 @@
 """Copies: the same picture more than once; within a split it weighs double, across splits it is a leak.
 
-Byte-identical files are told by their content hash and are certain; so are identical pixels in different files. Near copies (saved
-again, resized, brightened) are told by their perceptual hash and are all but certain for pictures of `SMALLEST` pixels and more;
-where features of the pictures are at hand they are told by those and proved by pixels (`twins`), cut and mirrored ones too.
+Byte-identical files are told by their content hash and are certain; so are identical pixels in different files. Near copies
+(saved again, resized, brightened) are told by their perceptual hash and are all but certain for pictures of `SMALLEST` pixels
+and more; where features of the pictures are at hand they are told by those and proved by pixels (`twins`), cut and mirrored
+ones too.
 """
 
 from collections.abc import Sequence
@@ -120,7 +121,11 @@ def _finding(
     named = some([_named(images, rows, tags) for rows in groups])
     sources = tuple(images.sources[row] for rows in groups for row in rows)
     detail = f"{counted(len(groups), 'picture')} found {what}: {named}"
-    return [Finding(kind, severity, sources, detail, cure, groups=tuple(tuple(images.sources[row] for row in rows) for rows in groups))]
+    return [
+        Finding(
+            kind, severity, sources, detail, cure, groups=tuple(tuple(images.sources[row] for row in rows) for rows in groups)
+        )
+    ]
 
 
 def _numbered(values: Sequence[object]) -> NDArray[np.int64]:

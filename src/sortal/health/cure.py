@@ -70,16 +70,21 @@ def cured(manifest: Manifest, names: Mapping[str, str], quarantine: Mapping[str,
     for group, split, content in rows:
         if content in names and split is not None:
             sides[group] = min(sides.get(group, split), split, key=SPLITS.index)
-    splits, moved = grouped.column("split"), {}
-    all_rows = zip(grouped.sources, grouped.column("group"), grouped.column("content"), grouped.column("exclusion"), strict=True)
+    splits: list[str | None] = grouped.column("split")
+    moved: dict[str, tuple[str, str]] = {}
+    all_rows = zip(
+        grouped.sources, grouped.column("group"), grouped.column("content"), grouped.column("exclusion"), strict=True
+    )
     for row, (source, group, content, exclusion) in enumerate(all_rows):
-        side = sides.get(group or "")
-        if exclusion is None and content in names and splits[row] is not None and side != splits[row]:
-            moved[source] = (splits[row], side)
+        side, before = sides.get(group or ""), splits[row]
+        if exclusion is None and content in names and side is not None and before is not None and side != before:
+            moved[source] = (before, side)
             splits[row] = side
     in_groups = {
         source: group
-        for source, group, content in zip(grouped.used.sources, grouped.used.column("group"), grouped.used.column("content"), strict=True)
+        for source, group, content in zip(
+            grouped.used.sources, grouped.used.column("group"), grouped.used.column("content"), strict=True
+        )
         if content in names
     }
     return Cured(grouped.with_column("split", splits), in_groups, moved, dict(quarantine))

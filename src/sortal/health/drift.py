@@ -29,7 +29,9 @@ def drift(
     found = []
     for other in ("val", "test"):
         judged = {
-            name: judged for name, inputs in views.items() if (judged := told_apart(inputs, split_N == "train", split_N == other, units_N))
+            name: judged
+            for name, inputs in views.items()
+            if (judged := told_apart(inputs, split_N == "train", split_N == other, units_N))
         }
         strongest = max(judged, key=lambda name: judged[name].low, default=None)
         if strongest is not None and judged[strongest].low >= TOLD:
@@ -86,8 +88,8 @@ def _told(judged: Apart, by: str, split: str, sources: Sequence[str]) -> Finding
         kind="drift",
         severity=severity,
         images=tuple(sources[row] for row in judged.unlike),
-        detail=f"{split} differs from train: a head that sees {by} tells them apart with an area of {judged.area:.2f} under the curve "
-        f"(95% interval {judged.low:.2f} to {judged.high:.2f}; alike would be 0.50)",
+        detail=f"{split} differs from train: a head that sees {by} tells them apart, with an area of {judged.area:.2f} "
+        f"under the curve (95% interval {judged.low:.2f} to {judged.high:.2f}; alike would be 0.50)",
         cure=f"find out what sets {split} apart (the images named are the most unlike training); a score there speaks of other "
         "images than the model learns from",
     )

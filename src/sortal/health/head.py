@@ -25,11 +25,11 @@ class Head:
 
     weights_DK: Floats
     shift_D: Floats
-    scale: Floats
+    scale: float
 
     def __call__(self, inputs_ND: Floats) -> Floats:
         """Probabilities, shape (N, K)."""
-        return _softmax(_with_constant((inputs_ND - self.shift_D) * self.scale) @ self.weights_DK)
+        return _softmax(_with_constant((inputs_ND - self.shift_D) * np.float32(self.scale)) @ self.weights_DK)
 
 
 def fit(inputs_ND: Floats, labels_N: NDArray[np.int64], classes: int, *, decay: float, steps: int = STEPS) -> Head:
@@ -40,8 +40,8 @@ def fit(inputs_ND: Floats, labels_N: NDArray[np.int64], classes: int, *, decay: 
     """
     shift_D = inputs_ND.mean(axis=0)
     centred_ND = inputs_ND - shift_D
-    scale = np.float32(1 / max(float(centred_ND.std()), 1e-12))
-    x_ND = _with_constant(centred_ND * scale)
+    scale = 1 / max(float(centred_ND.std()), 1e-12)
+    x_ND = _with_constant(centred_ND * np.float32(scale))
     count = len(x_ND)
     penalty_D = np.full(x_ND.shape[1], decay, np.float32)
     penalty_D[-1] = 1e-6  # the constant is nearly free: classes may be rare

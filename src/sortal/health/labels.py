@@ -14,9 +14,10 @@ from sortal.health.finding import Finding, counted, some
 from sortal.health.neighbours import Floats
 
 ODDS = 2.5
-"""Natural logarithm: how much less likely than by drawing a class at random a label has to be. Chosen on plantings of 3% wrong labels,
-eight into the photographs of ants and bees and three into 5,000 pictures of CIFAR-10: 0.81 and 0.72 of them are found, and 0.91 and
-0.82 of what is found and was not found before is planted. Half as strict (1.5) it would be 0.89 and 0.79, with 0.83 and 0.77."""
+"""Natural logarithm: how much less likely than by drawing a class at random a label has to be. Chosen on plantings of 3%
+wrong labels, eight into the photographs of ants and bees and three into 5,000 pictures of CIFAR-10: 0.81 and 0.72 of them are
+found, and 0.91 and 0.82 of what is found and was not found before is planted. Half as strict (1.5) it would be 0.89 and 0.79,
+with 0.83 and 0.77."""
 PRIOR = 1.0
 """Neighbours' worth of votes that every class has before the neighbours are asked."""
 APART = 0.65
@@ -122,4 +123,3 @@ def alike(
             cure="join the two, or say what tells them apart and look whether the images show it",
         )
     ]
-

@@ -28,7 +28,7 @@ class Axes:
 
     def main(self, features_ND: NDArray[np.floating], count: int) -> Floats:
         """The first `count` coordinates, shape (N, count)."""
-        return (features_ND.astype(np.float32) - self.mean_D) @ self.axes_DA[:, :count]
+        return np.asarray((features_ND.astype(np.float32) - self.mean_D) @ self.axes_DA[:, :count], dtype=np.float32)
 
     def white(self, features_ND: NDArray[np.floating]) -> Floats:
         """Shape (N, A), A at most `AXES`: a product of two rows is their likeness, -1 to 1."""

@@ -84,7 +84,13 @@ def placeholders(looks: Looks) -> NDArray[np.bool_]:
 
 
 def _told(
-    sources: Sequence[str], kind: Kind, severity: Severity, which_N: NDArray[np.bool_], what: str, cure: str, tags: Sequence[str]
+    sources: Sequence[str],
+    kind: Kind,
+    severity: Severity,
+    which_N: NDArray[np.bool_],
+    what: str,
+    cure: str,
+    tags: Sequence[str],
 ) -> list[Finding]:
     rows = np.flatnonzero(which_N).tolist()
     if not rows:
@@ -92,4 +98,3 @@ def _told(
     named = some([f"{sources[row]} ({tags[row]})" if tags else sources[row] for row in rows])
     detail = f"{counted(len(rows), 'image')} {what}: {named}"
     return [Finding(kind, severity, tuple(sources[row] for row in rows), detail, cure)]
-

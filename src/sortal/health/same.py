@@ -15,8 +15,8 @@ SIDE = 32
 FINE, COARSE = (0.7, 3.0), (0.5, 2.0)
 """Standard deviations, in pixels, of the two blurs between which detail is compared: at 32 pixels a side, and at 16."""
 SAME = 0.93
-"""Correlation from which on two pictures are the same. Of 200 planted copies of photographs and of CIFAR-10's pictures each, all
-reach 0.946; of the nearest strangers one in a thousand reaches 0.87."""
+"""Correlation from which on two pictures are the same. Of 200 planted copies of photographs and of CIFAR-10's pictures each,
+all reach 0.946; of the nearest strangers one in a thousand reaches 0.87."""
 PROMISING = 0.7
 """Correlation at 16 pixels from which on cut pictures are compared at 32: the planted cuts reach 0.86 there."""
 CROPS = (1.0, 0.97, 0.94, 0.91, 0.88, 0.85)
@@ -120,4 +120,4 @@ def _blur(side: int, width: float) -> NDArray[np.float32]:
     """The matrix of a Gaussian blur along one side; weights sum to 1 at the edges too."""
     places = np.arange(side)
     weights = np.exp(-0.5 * ((places[:, None] - places) / width) ** 2)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)

@@ -1,7 +1,9 @@
-"""Shortcuts: whether something that should not matter tells the class: the border, the mean colour, the file's size, its EXIF data.
+"""Shortcuts: whether something that should not matter tells the class: the border, the mean colour, the file's size, its EXIF
+data.
 
-A model learns whatever tells the class. What stands on one class's pictures alone, a frame or a camera's name, it learns instead
-of the thing on them, and fails where that is missing. Each cue alone is given to a head, and judged on images that it did not see.
+A model learns whatever tells the class. What stands on one class's pictures alone, a frame or a camera's name, it learns
+instead of the thing on them, and fails where that is missing. Each cue alone is given to a head, and judged on images that it
+did not see.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,7 +48,11 @@ class Strength:
 
 
 def shortcuts(
-    cues: Mapping[str, Floats], sources: Sequence[str], classes: Sequence[str], labels_N: NDArray[np.int64], units_N: NDArray[np.int64]
+    cues: Mapping[str, Floats],
+    sources: Sequence[str],
+    classes: Sequence[str],
+    labels_N: NDArray[np.int64],
+    units_N: NDArray[np.int64],
 ) -> list[Finding]:
     """One finding for each cue that tells a class nearly alone.
 
@@ -85,7 +91,9 @@ def strengths(
     return sorted(found, key=lambda each: -each.strength)
 
 
-def _told(strongest: Sequence[Strength], sources: Sequence[str], classes: Sequence[str], labels_N: NDArray[np.int64]) -> Finding:
+def _told(
+    strongest: Sequence[Strength], sources: Sequence[str], classes: Sequence[str], labels_N: NDArray[np.int64]
+) -> Finding:
     first = strongest[0]
     low, high = first.interval
     severity: Severity = "severe" if low >= CERTAIN else "warning"
@@ -95,10 +103,10 @@ def _told(strongest: Sequence[Strength], sources: Sequence[str], classes: Sequen
         kind="shortcut",
         severity=severity,
         images=tuple(sources[row] for row in np.flatnonzero(labels_N == first.label)[:3]),
-        detail=f"{first.cue} alone tells {classes[first.label]}: F1 {first.f1:.2f} on images held out, {first.chance:.2f} with shuffled "
-        f"labels; {first.strength:.2f} of the way to certainty (95% interval {low:.2f} to {high:.2f}){also}",
-        cure="a model will learn that instead of what is shown: make all classes alike in it (cut frames off, mix sources, save "
-        "all files the same way), or test on images where it is absent",
+        detail=f"{first.cue} alone tells {classes[first.label]}: F1 {first.f1:.2f} on images held out, {first.chance:.2f} "
+        f"with shuffled labels; {first.strength:.2f} of the way to certainty (95% interval {low:.2f} to {high:.2f}){also}",
+        cure="a model will learn that instead of what is shown: make all classes alike in it (cut frames off, mix sources, "
+        "save all files the same way), or test on images where it is absent",
     )
 
 
@@ -120,8 +128,8 @@ def _outcomes(named_N: NDArray[np.bool_], is_N: NDArray[np.bool_]) -> NDArray[np
 
 def _f1(outcomes: NDArray[np.int64]) -> float:
     right, wrong, missed, _ = outcomes.tolist()
-    return 2 * right / max(1, 2 * right + wrong + missed)
+    return float(2 * right / max(1, 2 * right + wrong + missed))
 
 
 def _strength(f1: float, chance: float) -> float:
-    return (f1 - chance) / max(1e-9, 1 - chance)
+    return (f1 - chance) / max(1e-9, 1.0 - chance)

@@ -1,6 +1,7 @@
 """Twins: near copies found by features and proved by pixels: resized, saved again, cut a little, mirrored, lighter or darker.
 
-Features of each picture and of its mirror name who may be whose copy, with the perceptual hash beside them; then the pixels decide.
+Features of each picture and of its mirror name who may be whose copy, with the perceptual hash beside them; then the pixels
+decide.
 """
 
 from dataclasses import dataclass
@@ -43,7 +44,8 @@ def nearest(white_NA: Floats, mirrored_NA: Floats) -> Nearest:
     own_N = np.arange(len(white_NA))
     likeness_NC = np.where(rows_NC == own_N[:, None], -1, likeness_NC)
     order_NC = np.argsort(-likeness_NC, axis=1, kind="stable")[:, :NEIGHBOURS]
-    rows_NC, likeness_NC = (np.take_along_axis(values, order_NC, axis=1) for values in (rows_NC, likeness_NC))
+    rows_NC = np.take_along_axis(rows_NC, order_NC, axis=1)
+    likeness_NC = np.take_along_axis(likeness_NC, order_NC, axis=1)
     mirrored = index.nearest(mirrored_NA, NEIGHBOURS)
     return Nearest(np.where(likeness_NC == -1, -1, rows_NC), likeness_NC, *mirrored)
 

@@ -101,7 +101,7 @@ def check(
     manifest = scan(data if run is None else _manifest_of(run), max_pixels=max_pixels, observe=observe)
     judge = None if run is None else Predictions.load(run.predictions)
     cache = Cache.default()
-    through, left_out = _sight(manifest, cache)
+    through, left_out = _sight(manifest, cache, observe)
     with ExitStack() as opened:
         pictures = None
         if through is not None:
@@ -123,13 +123,13 @@ def check(
     return Health(manifest, found, left_out, fixed, target)
 
 
-def _sight(manifest: Manifest, cache: Cache) -> "tuple[Sight | None, dict[str, str]]":
+def _sight(manifest: Manifest, cache: Cache, observe: Observer) -> "tuple[Sight | None, dict[str, str]]":
     """The network to look with, or None; and what is left out without it, or without a library, with the reason."""
     left_out = {what: str(MissingExtra(name, "check")) for name, what in NEEDED.items() if find_spec(name) is None}
     from sortal.workflows.seeing import sight
 
     try:
-        return sight(len(manifest.used), cache), left_out
+        return sight(len(manifest.used), cache, observe), left_out
     except (MissingExtra, WeightsError) as error:
         return None, _all_left_out(error)
 
@@ -140,8 +140,13 @@ def _all_left_out(error: SortalError) -> dict[str, str]:
 
 
 def _remembered(
-    manifest: Manifest, judge: Predictions | None, pictures: "Pictures | None", left_out: Mapping[str, str], through: "Sight | None",
-    cache: Cache, observe: Observer,
+    manifest: Manifest,
+    judge: Predictions | None,
+    pictures: "Pictures | None",
+    left_out: Mapping[str, str],
+    through: "Sight | None",
+    cache: Cache,
+    observe: Observer,
 ) -> dict[str, Any]:
     """The findings, the groups of copies and what is to be set aside; from the cache where nothing has changed."""
     digest = hashlib.sha256()

@@ -18,7 +18,7 @@ from sortal.data.store import Cache
 from sortal.events import Observer, Progress, ignore
 from sortal.health import copies
 from sortal.health.check import Seen, images_of, units_of
-from sortal.health.head import Floats, out_of_fold
+from sortal.health.head import out_of_fold
 from sortal.health.labels import combined
 from sortal.health.neighbours import axes_of
 from sortal.health.quality import Looks
@@ -93,9 +93,9 @@ def _columns(rows: Sequence[ImageLooks]) -> dict[str, NDArray[np.float32]]:
 
 def _one_column_each(values: Sequence[str], *, most: int = 50) -> NDArray[np.float32]:
     """1 where a row has the value, for the commonest values."""
-    names, which_N, counts = np.unique(np.array(values), return_inverse=True, return_counts=True)
+    _, which_N, counts = np.unique(np.array(values), return_inverse=True, return_counts=True)
     chosen = np.argsort(-counts, kind="stable")[:most]
-    return (which_N[:, None] == chosen).astype(np.float32)
+    return np.asarray(which_N[:, None] == chosen, dtype=np.float32)
 
 
 def with_features(manifest: Manifest, seen: Seen, pictures: "Pictures", left_out: Mapping[str, str], told: Steps) -> Seen:

@@ -5,8 +5,14 @@ The network runs in ONNX Runtime. Its graph comes from the cache, so that it nee
 
 import contextlib
 import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
@@ -25,7 +31,7 @@ from sortal.data.sources import Source, open_source
 from sortal.data.store import Cache, RowStore
 from sortal.engines.onnx import OnnxGraph
 from sortal.errors import DataError, MachineFailed, UnreadableImage
-from sortal.events import Observer, Progress
+from sortal.events import Observer, Progress, ignore
 from sortal.health.same import SIDE, Thumbs
 from sortal.manifest import Manifest
 from sortal.preprocess import Preprocess, open_rgb, squared
@@ -51,26 +57,55 @@ class Sight:
     """Equal keys give equal features."""
 
 
-def sight(images: int, cache: Cache) -> Sight:
+def sight(images: int, cache: Cache, observe: Observer = ignore) -> Sight:
     """The network for so many images; raises `MissingExtra` without PyTorch where the cache has no graph, `WeightsError`
     without weights.
     """
     size = SIZE_OF_MANY if images >= MANY else SIZE
-    found = kept(cache, f"frozen {VERSION}: {presets.photos().model} at {size}", lambda: _made(size))
+
+    def make() -> Graph:
+        observe(Progress("network", 0, 1, "graphs"))
+        made = _made(size)
+        observe(Progress("network", 1, 1, "graphs"))
+        return made
+
+    found = kept(cache, f"frozen {VERSION}: {presets.photos().model} at {size}", make)
     preprocess = Preprocess.from_dict(found.about["preprocess"])
     seen = (found.sha256, preprocess, onnxruntime.__version__, PIL.__version__, VERSION)
     return Sight(found.onnx, preprocess, int(found.about["dimensions"]), hashlib.sha256(repr(seen).encode()).hexdigest()[:32])
 
 
 def _made(size: int) -> Graph:
+    """The graph, made by a process of its own unless the framework is loaded here already: what it leaves behind is most of a
+    gigabyte, which the check itself never needs.
+    """
+    if "torch" in sys.modules or find_spec("torch") is None:
+        return exported(size)
+    with tempfile.TemporaryDirectory() as name:
+        command = [sys.executable, "-c", f"from sortal.workflows import seeing; seeing.export_to({name!r}, {size})"]
+        path = os.pathsep.join(filter(None, sys.path))
+        done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, check=False)
+        if done.returncode:
+            return exported(size)  # which says what is wrong, in words
+        about = json.loads((Path(name) / "about.json").read_text(encoding="utf-8"))
+        return Graph((Path(name) / "graph.onnx").read_bytes(), about)
+
+
+def export_to(folder: str, size: int) -> None:
+    """Write `graph.onnx` and `about.json` into a folder; for the process that `_made` starts."""
+    graph = exported(size)
+    (Path(folder) / "graph.onnx").write_bytes(graph.onnx)
+    (Path(folder) / "about.json").write_text(json.dumps(graph.about), encoding="utf-8")
+
+
+def exported(size: int) -> Graph:
+    """The frozen part of the network that few photographs are trained on, for images of `size` pixels."""
     engine = engines.load("torch")
     recipe = engine.pinned(recipes.override(presets.photos(), [f"image_size={size}", "runtime=onnx"]))
     wanted = engine.expects(recipe)
     assert wanted.mean is not None, "pretrained weights bring their normalisation"
     assert wanted.std is not None
-    preprocess = Preprocess(
-        size=size, resize=size, interpolation=wanted.interpolation, mean=wanted.mean, std=wanted.std
-    )
+    preprocess = Preprocess(size=size, resize=size, interpolation=wanted.interpolation, mean=wanted.mean, std=wanted.std)
     frozen = engine.frozen(recipe, preprocess)
     about = {"preprocess": asdict(preprocess), "dimensions": frozen.shape[0], "weights_sha256": recipe.weights_sha256}
     return Graph(frozen.graph(), about)
