@@ -67,6 +67,11 @@ class Run:
         return self.path / "checkpoint.safetensors"
 
     @property
+    def findings(self) -> Path:
+        """What was found to be wrong with the images when the run began: a list in the contract's form."""
+        return self.path / "findings.json"
+
+    @property
     def held_out(self) -> Path:
         """Out-of-fold logits of the cross-validation, so that a resume does not compute them again."""
         return self.path / "held_out.npy"

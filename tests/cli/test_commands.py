@@ -112,10 +112,10 @@ def test_tables_fit_80_columns(sortal, workflows, words: list[str], values: dict
 
 
 def test_check_passes_its_options_on(sortal, workflows) -> None:
-    sortal("check", "photos", "--max-pixels", "1000")
+    sortal("check", "photos", "--max-pixels", "1000", "--fix", "new.parquet")
     args, kwargs = workflows.seen[-1]
     assert args == (Path("photos"),)
-    assert kwargs["max_pixels"] == 1000
+    assert (kwargs["max_pixels"], kwargs["fix"]) == (1000, Path("new.parquet"))
 
 
 def test_checks_limit_is_the_packages(sortal, workflows) -> None:
@@ -132,8 +132,32 @@ def test_check_exits_with_1_if_a_finding_is_severe(sortal, workflows) -> None:
 
 def test_check_names_counts_findings_images_and_cures(sortal, workflows) -> None:
     out = sortal("check", "photos").out
-    for said in ("12 images in 2 classes", "ants", "severe: 1 file is empty", "[red]a.jpg", "cure: remove it"):
+    for said in (
+        "12 images in 2 classes",
+        "ants",
+        " 1  severe  unreadable",
+        "1 file is empty",
+        "example  [red]a.jpg",
+        "cure     remove it",
+    ):
         assert said in out
+
+
+def test_check_says_what_it_left_out_and_what_it_fixed(sortal, workflows) -> None:
+    left_out = [{"what": "label errors", "reason": "cleanlab is not installed"}]
+    moved = [{"source": "[red]a.jpg", "from": "test", "to": "train"}]
+    quarantined = [{"source": "b.jpg", "reason": "is blank"}]
+    fixed = {"manifest": "new.parquet", "grouped": 4, "moved": moved, "quarantined": quarantined}
+    workflows.answer("check", result({**HEALTH, "left_out": left_out, "fixed": fixed}, severe=False))
+    out = sortal("check", "photos").out
+    for said in (
+        "left out: label errors, since cleanlab is not installed",
+        "new.parquet",
+        "4 images",
+        "[red]a.jpg: test to train",
+    ):
+        assert said in out
+    assert "b.jpg: is blank" in out
 
 
 def test_check_without_findings_says_so(sortal, workflows) -> None:
@@ -145,7 +169,7 @@ def test_the_worst_findings_come_first(sortal, workflows) -> None:
     findings = [{**FINDING, "severity": severity, "detail": severity} for severity in ("note", "severe", "warning")]
     workflows.answer("check", result({**HEALTH, "findings": findings}, severe=True))
     out = sortal("check", "photos").out
-    assert out.index("severe: ") < out.index("warning: ") < out.index("note: ")
+    assert out.index("1  severe") < out.index("2  warning") < out.index("3  note")
 
 
 def test_train_passes_its_options_on(sortal, workflows) -> None:

@@ -1,5 +1,6 @@
 """Results as tables for a person: each function takes the JSON object of one command and prints it, 80 columns wide."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -17,6 +18,8 @@ from sortal.evaluation.text import ClassificationReport, classification_report
 Values = Mapping[str, Any]
 MOST_SOURCES = 5
 MOST_ROWS_OF_CONFUSION = 12
+NAMED = re.compile(r"(?<=:) |; (?!also)")
+"""Where the detail of a finding goes on to the next thing that it names."""
 STYLES = {"severe": "bold red", "warning": "yellow", "note": "cyan"}
 TITLES = {"cross_validation": "cross-validation", "data": "the data given"}
 
@@ -57,8 +60,12 @@ def show_health(values: Values) -> None:
     show(Text())
     if not findings:
         show(Text("nothing found that needs care", style="green"))
-    for finding in findings:
-        show(*_finding(finding))
+    for number, finding in enumerate(findings, start=1):
+        show(*_finding(number, finding))
+    for row in values.get("left_out", ()):
+        show(Text.assemble(("left out: ", "yellow"), plain(f"{row['what']}, since {row['reason']}")))
+    if "fixed" in values:
+        show(Text(), *_fixed(values["fixed"]))
 
 
 def show_training(values: Values) -> None:
@@ -356,13 +363,29 @@ def _counts(kind: str, counts: Mapping[str, int]) -> Table:
     return table
 
 
-def _finding(finding: Values) -> Iterable[RenderableType]:
+def _finding(number: int, finding: Values) -> Iterable[RenderableType]:
+    """Number, severity and kind; the numbers in it; what it names, one to a line; an example picture; the cure."""
     severity = finding["severity"]
-    kind = f"  [{finding['kind']}]"
-    yield Text.assemble((f"{severity}: ", STYLES[severity]), plain(finding["detail"]), (kind, "dim"))
-    yield from _some(image for image in finding["images"] if image not in finding["detail"])
+    yield Text.assemble((f"{number:>2}  ", "dim"), (severity, STYLES[severity]), "  ", (finding["kind"], "bold"))
+    what, *named = NAMED.split(finding["detail"])
+    yield Padding(plain(what), (0, 0, 0, 4))
+    for line in named:
+        yield Padding(plain(line), (0, 0, 0, 6))
+    if finding["images"]:
+        yield Padding(Text.assemble(("example  ", "dim"), printable(finding["images"][0])), (0, 0, 0, 4))
     if finding["cure"]:
-        yield Padding(Text.assemble(("cure: ", "green"), printable(finding["cure"])), (0, 0, 0, 2))
+        yield Padding(Text.assemble(("cure     ", "green"), printable(finding["cure"])), (0, 0, 0, 4))
+
+
+def _fixed(fixed: Values) -> Iterable[RenderableType]:
+    """What `--fix` wrote."""
+    yield Text.assemble(("fixed    ", "green"), printable(str(fixed["manifest"])))
+    grouped, moved, quarantined = fixed["grouped"], fixed["moved"], fixed["quarantined"]
+    yield Padding(Text(f"{grouped:,} images stand in groups of copies; {len(moved):,} changed their split"), (0, 0, 0, 4))
+    yield from _some(f"{row['source']}: {row['from']} to {row['to']}" for row in moved)
+    yield Padding(Text(f"{len(quarantined):,} quarantined"), (0, 0, 0, 4))
+    yield from _some(f"{row['source']}: {row['reason']}" for row in quarantined)
+    yield Text.assemble(("next     ", "dim"), f"sortal train {printable(str(fixed['manifest']))}")
 
 
 def _some(lines: Iterable[str]) -> Iterable[RenderableType]:

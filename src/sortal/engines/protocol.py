@@ -83,6 +83,9 @@ class Frozen(Protocol):
     def views(self, pixels_NRRC: NDArray[np.uint8], keys_N: NDArray[np.uint64]) -> NDArray[np.float32]:
         """Outputs for the recipe's augmented views, shape (N, V, *shape); draws depend on seed, key and number of the view."""
 
+    def graph(self) -> bytes:
+        """The part as an ONNX graph that was compared with it: uint8 (N, S, S, C) in, float32 (N, *shape) out."""
+
 
 class Assembled(Protocol):
     """A trained network put together again, in float32, from images to logits; `engines.graphs` makes of its graph what is

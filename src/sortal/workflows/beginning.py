@@ -81,7 +81,7 @@ def begun(run: Run, asked: dict[str, Any], *, ours: bool) -> Iterator[None]:
             yield
         except SortalError as error:
             if error.exit_code == 2 and not run.checkpoint.exists():
-                for leftover in (run.events, run.recipe, run.decisions, run.manifest, run.held_out, run.about):
+                for leftover in (run.events, run.recipe, run.decisions, run.findings, run.manifest, run.held_out, run.about):
                     leftover.unlink(missing_ok=True)
                 run.remove_lock()
                 if ours:

@@ -149,6 +149,7 @@ def finish(
     judged = predictions.split(split)
     report = replace(
         report,
+        findings=_findings(run),
         slices=tuple(sliced(judged, learned.manifest.used, samples.pixels)),
         coverage=tuple(covered(judged)),
         calibration=calibration(found, judged, said.distances, split),
@@ -161,6 +162,11 @@ def finish(
     result["seconds"] = taken()
     files.write_text(run.result, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     return result
+
+
+def _findings(run: Run) -> tuple[dict[str, Any], ...]:
+    """What was found before the training; nothing in a run that an older version began."""
+    return tuple(json.loads(run.findings.read_text(encoding="utf-8"))) if run.findings.exists() else ()
 
 
 def _chosen(learned: Learned, method: str) -> dict[str, list[str]]:
