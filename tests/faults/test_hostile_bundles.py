@@ -111,7 +111,8 @@ def inner(operator_name: str) -> bytes:
 def sized(operator_name: str, sizes: list[int], position: int = 1) -> bytes:
     """An operator that is told by a constant to make something huge."""
     weights = [numpy_helper.from_array(np.array(sizes, np.int64), "sizes")]
-    inputs = ["logits", "", "", ""][:position] + ["sizes"] if position else ["sizes"]
+    inputs = ["logits", "", "", ""][:position]
+    inputs.append("sizes")
     return model([helper.make_node(operator_name, inputs, ["huge"])], weights=weights)
 
 
@@ -144,6 +145,21 @@ def lying_weight() -> bytes:
     weight = numpy_helper.from_array(np.zeros(3, np.float32), "weight")
     weight.dims[:] = [2**40, 2**40]
     return model([helper.make_node("Add", ["logits", "weight"], ["more"])], weights=[weight])
+
+
+def counted() -> bytes:
+    """A range of 2^50 numbers."""
+    weights = [numpy_helper.from_array(np.array(each, np.int64), name) for name, each in (("a", 0), ("b", 2**50), ("c", 1))]
+    return model([helper.make_node("Range", ["a", "b", "c"], ["huge"])], weights=weights)
+
+
+def negative_weight() -> bytes:
+    """A weight with less than no elements."""
+
+    def change(made: Any) -> None:
+        made.graph.initializer[0].dims[0] = -5
+
+    return model(weights=[helper.make_tensor("w", TensorProto.FLOAT, [0], [])], change=change)
 
 
 def value(name: str, kind: int, shape: list[Any]) -> Any:
@@ -246,16 +262,9 @@ HOSTILE: dict[str, Make] = {
     "size: tiled": with_graph(sized("Tile", [2**30, 1])),
     "size: padded": with_graph(sized("Pad", [0, 0, 2**40, 0])),
     "size: resized": with_graph(sized("Resize", [1, 2**20, 2**20], 3)),
-    "size: counted": with_graph(
-        model(
-            [helper.make_node("Range", ["a", "b", "c"], ["huge"])],
-            weights=[numpy_helper.from_array(np.array(each, np.int64), name) for name, each in zip("abc", (0, 2**50, 1), strict=True)],
-        )
-    ),
+    "size: counted": with_graph(counted()),
     "size: a weight that lies": with_graph(lying_weight()),
-    "size: a weight less than nothing": with_graph(
-        model(weights=[helper.make_tensor("w", TensorProto.FLOAT, [0], [])], change=lambda m: m.graph.initializer[0].dims.__setitem__(0, -5))
-    ),
+    "size: a weight less than nothing": with_graph(negative_weight()),
     "size: 30,000 operators": with_graph(
         model([helper.make_node("Identity", ["logits"], [f"x{number}"]) for number in range(30_000)])
     ),

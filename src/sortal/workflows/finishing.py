@@ -21,6 +21,7 @@ from sortal.engines.onnx import OnnxGraph
 from sortal.engines.protocol import Assembled, Engine
 from sortal.errors import ParityError
 from sortal.evaluation.calibrators import KEEP_THE_ORDER, uncalibrated
+from sortal.evaluation.reference import reference
 from sortal.evaluation.scores import score
 from sortal.evaluation.task import MULTI_CLASS, Task, task
 from sortal.events import Decision, Observer
@@ -101,6 +102,7 @@ def finish(
         "metrics": dict(scores.metrics),
         "parity": parity,
         "provenance": provenance,
+        **_reference(predictions),
     }
     bundles.write(run.bundle, graph=graph, weights=_weights(assembled), about=about)
     predictions.save(run.predictions)
@@ -228,6 +230,12 @@ def _predictions(learned: Learned, runner: OnnxGraph, found: Calibrated) -> _Sai
             if NOVELTY in told:
                 distances[name] = told[NOVELTY]
     return _Said(concatenate(parts), concatenate(before), distances)
+
+
+def _reference(predictions: Predictions) -> dict[str, Any]:
+    """How often each class was said of images that were not trained on, and how surely: what a server compares with later."""
+    name = next((each for each in ("val", "cross_validation") if each in predictions.split_names), None)
+    return {} if name is None else {"reference": reference(predictions.split(name).probs_NK).to_dict()}
 
 
 def _as_predictions(
