@@ -91,7 +91,7 @@ def test_the_intervals_of_the_scores_of_several_labels_hold_the_truth() -> None:
         "calibration_error": multilabel.calibration_error(probs_NK, labels_NK),
     }
     hits: Counter[str] = Counter()
-    for rows in drawn(200):
+    for rows in drawn(400):
         found = multilabel.metrics(probs_NK[rows], said_NK[rows], labels_NK[rows])["intervals"]
         for name, value in truth.items():
             hits[name] += holds(found[name], value)

@@ -39,7 +39,7 @@ BOTTOM = -30.0
 """The lowest log-probability that is told apart."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Calibrator:
     """`activation(rising(scale * logits + bias))`, where `rising` is piecewise linear, and the identity without knots.
 

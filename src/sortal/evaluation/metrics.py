@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sortal.errors import DataError
 from sortal.evaluation.intervals import (
     Groups,
+    as_wide_as_student,
     gaps_interval,
     mean_interval,
     of_f1,
@@ -174,8 +175,9 @@ def metrics(
     high]) and come from 1,000 bootstrap resamples of the images, or of their groups, with a fixed seed, so that equal
     predictions have equal intervals:
 
-    - F1 scores: percentiles; with fewer than ten mistakes never narrower on either side than the accuracy's interval, because
-      resamples of a perfect or nearly perfect result hardly differ and would promise too much.
+    - F1 scores: percentiles, as much further out as Student's t is than the normal (Hesterberg 2015); with fewer than ten
+      mistakes never narrower on either side than the accuracy's interval, because resamples of a perfect or nearly perfect
+      result hardly differ and would promise too much.
     - log loss: Student's t of the resamples (`intervals.mean_interval`), since losses are skewed.
     - calibration error: the errors under which one like this would be nothing unusual (`intervals.gaps_interval`), since
       chance inflates this score.
@@ -320,7 +322,8 @@ def _intervals(
         return np.column_stack([macro_B, weighted_B])
 
     draws_RS = resampled(statistic, n, groups_N=groups_N)
-    low_S, high_S = percentiles(draws_RS)
+    units = n if groups_N is None else len(np.unique(groups_N))
+    low_S, high_S = percentiles(draws_RS, as_wide_as_student(0.95, units))
     below = scores["accuracy"] - scores["accuracy_interval"][0]
     above = scores["accuracy_interval"][1] - scores["accuracy"]
     few = int((true_M != guessed_M) @ np.diff(starts_M, append=n)) < FEW

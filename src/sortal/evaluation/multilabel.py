@@ -15,6 +15,7 @@ from sortal.errors import DataError
 from sortal.evaluation.intervals import (
     RESAMPLES,
     Groups,
+    as_wide_as_student,
     gaps_interval,
     mean_interval,
     of_f1,
@@ -308,7 +309,8 @@ def _intervals(
 
     resamples = int(np.clip(NUMBERS / probs_NK.size, FEWEST_RESAMPLES, RESAMPLES))
     draws_RS = resampled(statistic, n, groups_N=groups_N, resamples=resamples)
-    low_S, high_S = percentiles(draws_RS)
+    units = n if groups_N is None else len(np.unique(groups_N))
+    low_S, high_S = percentiles(draws_RS, as_wide_as_student(0.95, units))
     few = int((said_NK != there_NK).sum()) < FEW
     below, above = scores["micro_f1"] - pooled[0], pooled[1] - scores["micro_f1"]
     found: dict[str, list[float]] = {}
