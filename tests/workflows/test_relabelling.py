@@ -25,6 +25,7 @@ from sortal.manifest import SCHEMA, Manifest
 from sortal.recipe import Recipe, Split
 from sortal.run import Run, held
 from sortal.workflows import edit, train
+from sortal.workflows.beginning import fresh_folder
 from sortal.workflows.relabelling import Marking
 from tests.chromium import CHROMIUM, SIZES, chromium
 
@@ -317,3 +318,10 @@ def test_a_person_marks_with_keys_in_a_browser_and_ctrl_c_ends_it(run: Run, tmp_
     assert second.excluded.sources == [names[1]]
     assert [second.column("group")[by[source]] for source in names[2:4]] == [None, "marked-1"]
     assert len(Manifest.load(run.path / "manifest-3.parquet").excluded) == 2
+
+
+def test_a_version_of_a_manifest_names_its_run_after_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert fresh_folder(Path("runs/plain/manifest-2.parquet")) == Path("runs/plain")
+    assert fresh_folder(Path("runs/plain/manifest-2.parquet")) == Path("runs/plain-2")
+    assert fresh_folder(Path("photos/manifestation.parquet")) == Path("runs/manifestation")
