@@ -113,13 +113,26 @@ def test_images_learnt_by_heart_are_overfitting(by_heart: tuple[Recipe, tuple]) 
     recipe, images = by_heart
     found = planted(recipe, "overfitting", images)
     assert "the loss on validation images was lowest in epoch 1" in found["evidence"]
-    assert found["change"] == {
-        "best.monitor": "log_loss",
-        "stop.patience": 4,
-        "augment.crop": "padded",
-        "head.dropout": 0.5,
-        "optimizer.weight_decay": 1e-3,
-    }
+    assert (found["severity"], found["change"]) == ("warning", {"best.monitor": "log_loss", "stop.patience": 4})
+
+
+def test_cures_of_overfitting_come_one_at_a_time() -> None:
+    rising = [{"epoch": n + 1, "loss": 0.5**n, "rate": 1e-3, "log_loss": 0.3 + 0.1 * n} for n in range(10)]
+    recipe = {"augment.crop": "none", "head.dropout": 0.0, "optimizer.weight_decay": 0.0}
+    changes = []
+    for _ in range(5):
+        (found,) = [row for row in diagnose(healthy(recipe, history=rising)) if row["kind"] == "overfitting"]
+        changes.append(found["change"])
+        recipe |= found["change"]
+    assert changes == [
+        {"best.monitor": "log_loss", "stop.patience": 3},
+        {"augment.crop": "padded"},
+        {"head.dropout": 0.3},
+        {"optimizer.weight_decay": 1e-3},
+        {},
+    ]
+    assert "a smaller network" in found["cure"]
+    assert found["severity"] == "note"  # the best epoch is shipped, not the last
 
 
 def test_the_cure_of_overfitting_ships_an_epoch_before_it(by_heart: tuple[Recipe, tuple]) -> None:
