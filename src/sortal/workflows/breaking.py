@@ -1,4 +1,4 @@
-"""Breaking: the held-out images of a run, spoilt in many ways, answered by graphs in ONNX Runtime that never saw them before."""
+"""Breaking: held-out images of a run, spoilt in many ways, answered by graphs in ONNX Runtime that never saw them before."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
