@@ -86,11 +86,11 @@ def _by_folds(
     observe: Observer,
 ) -> Predict:
     """Answers for pictures of these rows, each by the model that was trained on the folds that it is not in."""
-    engine = engines.load(recipe.engine)
+    engine, judge = engines.load(recipe.engine), task(bundle.task)
     preprocess, classes = bundle.preprocess, len(bundle.classes)
     folds_N = np.array([-1 if fold is None else fold for fold in used.column("fold")], dtype=np.int64)
     training = np.flatnonzero(np.array(used.column("split")) == "train")
-    samples = Samples(used.classes, task(bundle.task).labels(used), used.keys_N, {"train": training}, pixels)
+    samples = Samples(used.classes, judge.labels(used), used.keys_N, {"train": training}, pixels)
     graphs: list[tuple[NDArray[np.int64], OnnxGraph]] = []
     with ExitStack() as opened:
         samples, _ = with_features(engine, recipe, preprocess, samples, used.column("content"), cache, opened, observe)
@@ -98,13 +98,13 @@ def _by_folds(
         for held, session in sessions:
             places = np.flatnonzero(np.isin(rows_M, held))
             if len(places):
-                graph = engine.assemble(recipe, preprocess, classes, session.weights()).onnx(temperature=1.0, metadata={})
-                graphs.append((places, OnnxGraph(graph, threads=recipe.threads)))
+                assembled = engine.assemble(recipe, preprocess, classes, session.weights())
+                graphs.append((places, OnnxGraph(assembled.graph, threads=recipe.threads)))
 
     def predict(images_MSSC: NDArray[np.uint8]) -> NDArray[np.float32]:
-        probs_MK = np.empty((len(rows_M), classes), np.float32)
+        logits_MK = np.empty((len(rows_M), classes), np.float32)
         for places, graph in graphs:
-            probs_MK[places] = graph(images_MSSC[places])
-        return probs_MK
+            logits_MK[places] = graph.outputs(images_MSSC[places])["logits"]
+        return judge.probabilities(logits_MK, bundle.temperature)
 
     return predict
