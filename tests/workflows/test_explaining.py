@@ -208,7 +208,9 @@ def test_cross_validated_images_are_broken_by_the_models_that_never_saw_them(col
     report(run.path, observe=events.append)
     told = json.loads(run.report_json.read_text())
     clean = told["metrics"]["cross_validation"]
-    assert (told["robustness"][0]["accuracy"], told["robustness"][0]["images"]) == (clean["accuracy"], clean["images"])
+    assert told["robustness"][0]["images"] == clean["images"]
+    # The score's own calibration was fitted on the other folds, which may turn an image on the border.
+    assert told["robustness"][0]["accuracy"] == pytest.approx(clean["accuracy"], abs=2 / 36)
     assert any("on 36 cross-validated images" in event.text for event in events if isinstance(event, Note))
     assert {event.what for event in events if isinstance(event, Progress)} & {
         "features",

@@ -12,7 +12,9 @@ from sortal.augment.parameters import Position
 from sortal.bundle import Bundle
 from sortal.data.samples import Samples
 from sortal.data.store import Cache
+from sortal.engines.graphs import LOGITS
 from sortal.engines.onnx import OnnxGraph, predictor
+from sortal.evaluation.calibrators import of_bundle
 from sortal.evaluation.robustness import chosen, robustness, told
 from sortal.evaluation.task import task
 from sortal.events import Note, Observer, ignore
@@ -46,8 +48,8 @@ def broken_by(
 
     Only images that a model was not trained on can show what breaks it. Those of a test or validation split are answered by the
     bundle's own graph; with cross-validation alone the models of the folds are trained anew on stored features, which takes
-    seconds, and each answers the images of its fold. Where nothing was held out there are no rows, and a note says why. `used`
-    are the manifest's rows in use, and `pixels` are theirs.
+    seconds, and each answers the images of its fold, calibrated as the bundle is. Where nothing was held out there are no rows,
+    and a note says why. `used` are the manifest's rows in use, and `pixels` are theirs.
     """
     judge = task(bundle.task)
     split = next((name for name in HELD_OUT if name in predictions.split_names), "")
@@ -86,11 +88,11 @@ def _by_folds(
     observe: Observer,
 ) -> Predict:
     """Answers for pictures of these rows, each by the model that was trained on the folds that it is not in."""
-    engine, judge = engines.load(recipe.engine), task(bundle.task)
+    engine, calibrate = engines.load(recipe.engine), of_bundle(bundle)
     preprocess, classes = bundle.preprocess, len(bundle.classes)
     folds_N = np.array([-1 if fold is None else fold for fold in used.column("fold")], dtype=np.int64)
     training = np.flatnonzero(np.array(used.column("split")) == "train")
-    samples = Samples(used.classes, judge.labels(used), used.keys_N, {"train": training}, pixels)
+    samples = Samples(used.classes, task(bundle.task).labels(used), used.keys_N, {"train": training}, pixels)
     graphs: list[tuple[NDArray[np.int64], OnnxGraph]] = []
     with ExitStack() as opened:
         samples, _ = with_features(engine, recipe, preprocess, samples, used.column("content"), cache, opened, observe)
@@ -104,7 +106,7 @@ def _by_folds(
     def predict(images_MSSC: NDArray[np.uint8]) -> NDArray[np.float32]:
         logits_MK = np.empty((len(rows_M), classes), np.float32)
         for places, graph in graphs:
-            logits_MK[places] = graph.outputs(images_MSSC[places])["logits"]
-        return judge.probabilities(logits_MK, bundle.temperature)
+            logits_MK[places] = graph.outputs(images_MSSC[places])[LOGITS]
+        return calibrate(logits_MK)
 
     return predict
