@@ -113,12 +113,13 @@ def _with_what_takes_time(
     anew.
     """
     predictions = Predictions.load(run.predictions)
+    cache = Cache.default(recipe.store.limit)
     if not found.learning_curve:
         found = replace(found, learning_curve=curve_of(recipe, bundle.preprocess, manifest, pixels, observe))
     if not found.robustness:
-        found = replace(found, robustness=broken_by(bundle, predictions, manifest.used, pixels, observe=observe))
+        rows = broken_by(bundle, recipe, predictions, manifest.used, pixels, cache, observe=observe)
+        found = replace(found, robustness=rows)
     if not found.maps and found.mistakes:
-        cache = Cache.default(recipe.store.limit)
         maps = mistakes_explained(bundle, recipe, found.mistakes, manifest.used, pixels, cache, observe=observe)
         found = replace(found, maps=maps)
     engine = engines.load(recipe.engine)

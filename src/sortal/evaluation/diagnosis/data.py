@@ -159,7 +159,8 @@ def shortcut(case: Case) -> Diagnosis | None:
     cure = "take images in which it does not hold, or cut it away"
     if change:
         cure += "; until then augmentation can hide it from the network"
-    return Diagnosis("shortcut", "severe", details, cure, change)
+    severe = any(finding["severity"] == "severe" for finding in found)
+    return Diagnosis("shortcut", "severe" if severe else "warning", details, cure, change)
 
 
 def leakage(case: Case) -> Diagnosis | None:
