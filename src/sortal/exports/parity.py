@@ -208,7 +208,7 @@ def of_files(
 ) -> dict[str, Any]:
     """The form for any size on the files themselves, whole as they are decoded, beside what was said of their stored pixels.
 
-    `probs_NK` are the bundle's own probabilities of the manifest's rows. At most `FILES` of them are looked at, evenly spread.
+    `probs_NK` are what the export's other form says of the manifest's rows. At most `FILES` of them are looked at, evenly spread.
     Raises `ParityError` beyond the tolerance of this form.
     """
     rows = np.unique(np.linspace(0, len(manifest) - 1, min(FILES, len(manifest))).astype(np.int64))
@@ -226,7 +226,7 @@ def of_files(
     flips = task.flips(told_NK, probs_NK[rows], bundle.thresholds, ANY_SIZE_TOLERANCE)
     if not apart <= ANY_SIZE_TOLERANCE or flips:
         raise ParityError(
-            f"the form for images of any size differs from the bundle: probabilities by up to {apart:.2g} (allowed "
+            f"the form for images of any size differs from the other one: probabilities by up to {apart:.2g} (allowed "
             f"{ANY_SIZE_TOLERANCE:g}), {flips} of {len(rows)} labels",
             hint=NOTHING_LEFT,
         )
@@ -238,7 +238,7 @@ def told_of_files(found: Mapping[str, Any]) -> list[str]:
     apart, allowed = f"{found['max_difference']:.2g}", f"{found['tolerance']:g}"
     return [
         f"The form for images of any size was run on {found['images']:,} of those files, whole as they are decoded.",
-        f"Probabilities differ from the bundle's by {apart} at most, labels of {found['flips']:,} images. Allowed are",
+        f"Probabilities differ from the other form's by {apart} at most, labels of {found['flips']:,} images. Allowed are",
         f"{allowed}: resampling inside a graph is not Pillow's to the last bit, and Pillow decodes large JPEGs at a",
         "fraction of their size.",
     ]
