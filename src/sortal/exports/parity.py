@@ -208,7 +208,7 @@ def of_files(
 ) -> dict[str, Any]:
     """The form for any size on the files themselves, whole as they are decoded, beside what was said of their stored pixels.
 
-    `probs_NK` are what the export's other form says of the manifest's rows. At most `FILES` of them are looked at, evenly spread.
+    `probs_NK` are what the export's other form says of the manifest's rows. At most `FILES` are looked at, evenly spread.
     Raises `ParityError` beyond the tolerance of this form.
     """
     rows = np.unique(np.linspace(0, len(manifest) - 1, min(FILES, len(manifest))).astype(np.int64))
