@@ -323,7 +323,7 @@ def test_without_a_validation_split_training_images_judge_and_none_of_those_that
     assert images.split == "train"
     assert images.training is not None
     assert not set(images.judged.column("content")) & set(images.training.column("content"))
-    assert len(images.judged) + len(images.training) == len(images.judged) * 2 or len(images.judged) > 0
+    assert len(images.judged) >= len(images.training) > 0
     done = workflows.export(run.path, to="onnx", out=tmp_path / "out")
     assert done.parity["split"] == "train"
 
@@ -337,8 +337,8 @@ def test_the_preprocessing_in_an_export_is_ours_to_the_last_bit(trained: Run, sq
         "from preprocess import Preprocess, stored_pixels\n"
         "import decision\n"
         "assert not any(name.startswith('sortal') for name in sys.modules)\n"
-        "pixels = stored_pixels(Path(sys.argv[2]).read_bytes(), Preprocess(size=14, resize=15, channels=1, mean=(0.5,), std=(0.5,)))\n"
-        "np.save(sys.argv[3], pixels)\n"
+        "preprocess = Preprocess(size=14, resize=15, channels=1, mean=(0.5,), std=(0.5,))\n"
+        "np.save(sys.argv[3], stored_pixels(Path(sys.argv[2]).read_bytes(), preprocess))\n"
     )
     subprocess.run(
         [sys.executable, "-c", code, str(tmp_path), str(path), str(tmp_path / "pixels.npy")], check=True, cwd=tmp_path

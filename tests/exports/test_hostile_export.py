@@ -1,4 +1,4 @@
-"""An export from a stranger: whatever was changed in it is refused with a BundleError, before anything in it is parsed or run."""
+"""An export from a stranger: whatever was changed in it is refused with a BundleError, before any of it is parsed or run."""
 
 import json
 import os
