@@ -91,6 +91,9 @@ class Work:
 
     def __init__(self, folder: Path, model: ModelProto, images_NSSC: NDArray[np.uint8]) -> None:
         self.folder = folder
+        # As a file: of a graph in memory the quantiser moves the weights out, to a place that it then removes.
+        self.source = folder / "source.onnx"
+        onnx.save(model, self.source)
         self.model = model
         self.images_NSSC = images_NSSC
         self.left_out: dict[str, tuple[str, ...]] = {}
@@ -113,7 +116,7 @@ class Work:
         methods = {"extremes": CalibrationMethod.MinMax, "percentiles": CalibrationMethod.Percentile}
         with _quiet():
             quantize_static(
-                self.model,
+                self.source,
                 target,
                 _Reader(self.images_NSSC),
                 quant_format=QuantFormat.QDQ,

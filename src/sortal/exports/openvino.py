@@ -99,7 +99,7 @@ def _quantized(ov: Any, model: Any, order: Order) -> tuple[Any, dict[str, Any]]:
 
     def agreement(compiled: Any, judged: Iterable[NDArray[np.uint8]]) -> float:
         found_NK = np.concatenate([compiled(image)[0] for image in judged])
-        return -divergence(found_NK, source_NK)
+        return 1 - divergence(found_NK, source_NK)  # NNCF divides by the value of the model that is not quantised
 
     def candidates() -> Iterator[Candidate]:
         with _quiet(nncf):

@@ -241,7 +241,9 @@ def _proved(
     table, notes = found.to_json(), {}
     any_size = kind.open_any_size(part)
     if any_size is not None:
-        table["any_size"] = parity.of_files(any_size, probs_NK, images.judged, judge, bundle, observe)
+        table["any_size"] = parity.of_files(
+            any_size, probs_NK, images.judged, task=judge, bundle=bundle, precision=order.precision, observe=observe
+        )
         notes["proof"] = parity.told_of_files(table["any_size"])
     return table, notes
 
