@@ -1,7 +1,7 @@
 """Exports: every kind of every run that is named, whole commands; agreement, accuracy, speed and size beside the bundle.
 
-Speeds are those of the parity gate: export and bundle in turns on the same images, the best turn of each. They compare with each
-other on one machine, not with another day's. The peer is the bundle's own float32 graph in ONNX Runtime.
+Speeds are those of the parity gate: export and bundle in turns on the same images, the best turn of each. They compare with
+each other on one machine, not with another day's. The peer is the bundle's own float32 graph in ONNX Runtime.
 """
 
 import argparse
@@ -26,7 +26,9 @@ MAX_LOSS = 0.5
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", type=Path, help="finished runs of `sortal train`, whose images are where they were")
     parser.add_argument("--runtime", type=Path, help="the package onnxruntime-web, where there is no network")
-    parser.add_argument("--litert", type=Path, help="the Python of an environment with sortal[litert]; without it LiteRT is left out")
+    parser.add_argument(
+        "--litert", type=Path, help="the Python of an environment with sortal[litert]; without it LiteRT is left out"
+    )
     parser.add_argument("--only", nargs="*", default=[], metavar="KIND", help="these kinds alone")
 
 
@@ -70,7 +72,16 @@ def _command(path: Path, kind: str, precision: str, folder: Path, options: argpa
 
 
 def _row(parity: dict[str, Any]) -> dict[str, Any]:
-    kept = ("accuracy", "accuracy_source", "flips", "images", "images_per_second", "images_per_second_source", "bytes", "bytes_source")
+    kept = (
+        "accuracy",
+        "accuracy_source",
+        "flips",
+        "images",
+        "images_per_second",
+        "images_per_second_source",
+        "bytes",
+        "bytes_source",
+    )
     change = parity["accuracy_change"]
     return {
         "max_difference": float(f"{parity['max_difference']:.2g}"),

@@ -24,8 +24,8 @@ TOLERANCE = 1e-3
 MAX_LOSS = 0.5
 """Points of accuracy that an export of less precision may lose, unless the user says otherwise."""
 ANY_SIZE_TOLERANCE, COARSE_TOLERANCE, FILES = 0.05, 0.2, 256
-"""Of probabilities of the form for any size in float32 and with less precision, where a pixel that is one step brighter may move
-what is rounded all the way up; and the files that it is tried on, at most."""
+"""Of probabilities of the form for any size, in float32 and with less precision, where a pixel that is one step brighter may
+move what is rounded all the way up; and the files that it is tried on, at most."""
 SECONDS, ROUNDS = 1.5, 9
 """Speed is measured for so long, or in so many rounds."""
 NAMED = 5

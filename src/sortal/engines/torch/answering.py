@@ -1,4 +1,4 @@
-"""A bundle's network as it answers: bytes of images in, calibrated probabilities out, and their novelty where that is measured."""
+"""A bundle's network as it answers: bytes of images in, calibrated probabilities out, and novelty where that is measured."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
