@@ -41,7 +41,7 @@ def about(bundle: Bundle, *, licence: str, kind: str, precision: str) -> dict[st
 
 def licence_of(own: str, started_from: str) -> str:
     """The licence as far as it is known: the user's own words, and what the weights came from."""
-    parts = [own or "not stated: the model belongs to whoever trained it", started_from]
+    parts = [own or "not stated (the model belongs to whoever trained it)", started_from]
     return "; ".join(part for part in parts if part)
 
 

@@ -71,6 +71,8 @@ function list(about, probabilities, said) {
   at("answers").replaceChildren(...rows);
 }
 
+// A picture of a few pixels is shown large, each pixel a square.
+at("shown").addEventListener("load", (event) => event.target.classList.toggle("small", event.target.naturalWidth < 96));
 at("file").addEventListener("change", (event) => event.target.files[0] && show(event.target.files[0]));
 for (const name of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(name, (event) => {
