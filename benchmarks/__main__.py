@@ -14,6 +14,7 @@ BENCHMARKS = {
     "fashion": "Fashion-MNIST: ours and the seeds' SimpleCNN, time to a test accuracy of 0.92",
     "ladder": "the seeds' networks on the data sets they name: accuracy, epochs, minutes; up to an hour each",
     "imbalance": "a Fashion-MNIST whose classes are ten to one: the planned recipe against plain training, paired macro F1",
+    "exports": "every kind of export of the runs that are named: agreement, accuracy, speed and size beside the bundle",
     "kills": "SIGKILL at random moments, then resume: are the weights the same bytes?",
     "startup": "how long `sortal --help` and `sortal predict` take from a cold start, with torch not importable",
     "serving": "sortal serve beside LitServe and FastAPI: load, overload, memory, SIGTERM",

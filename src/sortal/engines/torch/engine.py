@@ -16,6 +16,7 @@ from sortal.data.samples import Samples
 from sortal.engines.protocol import Arrays, Input, Parameters
 from sortal.engines.torch import deploying, measure
 from sortal.engines.torch import device as devices
+from sortal.engines.torch.answering import Answering
 from sortal.engines.torch.attribution import TorchAttributor, TorchEmbedder, methods
 from sortal.engines.torch.cut import find_cut
 from sortal.engines.torch.export import to_onnx
@@ -179,7 +180,7 @@ class TorchEngine:
 
     def export(self, bundle: Bundle, target: Path, kind: str, about: str) -> None:
         preprocess = bundle.preprocess
-        deployed = self._deployed(bundle)
+        deployed = Answering(self._deployed(bundle), bundle.graph).eval()
         shape = (preprocess.size, preprocess.size, preprocess.channels)
         match kind:
             case "torchscript":

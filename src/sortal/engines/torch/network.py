@@ -132,7 +132,11 @@ class Deployed(nn.Module):
             self.register_buffer(name, torch.tensor(array, dtype=torch.float32), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        logits = self.network(_in_unit_range(images)) * self.scale + self.bias
+        return self.calibrated(self.network(_in_unit_range(images)))
+
+    def calibrated(self, logits: Tensor) -> Tensor:
+        """Probabilities of logits, both (N, K)."""
+        logits = logits * self.scale + self.bias
         if len(self.knots):
             logits = self._rising(
                 torch.log_softmax(logits, dim=1).clamp(min=BOTTOM) if self.activation == "softmax" else logits
