@@ -26,10 +26,13 @@ schemathesis.openapi.format("image-base64", images.map(lambda data: base64.b64en
 
 
 @schemathesis.hook
-def map_body(context, body):
-    """A tensor has as many elements as its shape says."""
-    if isinstance(body, dict) and isinstance(body.get("inputs"), list):
-        for each in body["inputs"]:
-            if isinstance(each, dict) and isinstance(each.get("data"), list) and isinstance(each.get("shape"), list):
+def before_call(context, case, kwargs):
+    """A tensor has as many elements as its shape says; what breaks the schema in another way is left as it is."""
+    if isinstance(case.body, dict) and isinstance(case.body.get("inputs"), list):
+        for each in case.body["inputs"]:
+            if isinstance(each, dict) and isinstance(each.get("data"), list) and _size(each.get("shape")):
                 each["shape"] = [len(each["data"])]
-    return body
+
+
+def _size(shape) -> bool:
+    return isinstance(shape, list) and len(shape) == 1 and type(shape[0]) in (int, float) and shape[0] in range(1, 257)
