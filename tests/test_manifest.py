@@ -1,5 +1,7 @@
 """What a manifest says of the labels of its images."""
 
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 
@@ -41,3 +43,15 @@ def test_no_images_have_no_labels() -> None:
     assert manifest().labels_NK.shape == (0, 3)
     assert manifest([], []).labels_NK.sum() == 0
     assert manifest().counts() == {"ant": 0, "bee": 0, "fly": 0}
+
+
+def test_a_manifest_of_an_older_version_says_nothing_more_of_its_images(tmp_path: Path) -> None:
+    import json
+
+    import pyarrow.parquet as pq
+
+    older = SCHEMA.remove(SCHEMA.get_field_index("about"))
+    row = dict.fromkeys(older.names) | {"source": "a.jpg", "labels": ["ant"]}
+    about = json.dumps({"classes": ["ant", "bee"], "root": "/photos", "given_splits": []})
+    pq.write_table(pa.Table.from_pylist([row], schema=older.with_metadata({"sortal": about})), tmp_path / "m.parquet")
+    assert Manifest.load(tmp_path / "m.parquet").column("about") == [None]

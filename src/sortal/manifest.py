@@ -36,6 +36,7 @@ SCHEMA = pa.schema(
         pa.field("grey", pa.bool_()),  # red, green and blue are equal everywhere; null where unreadable
         pa.field("note", pa.string()),  # what was done to make RGB of it: 'transparency drawn on white', ...
         pa.field("exclusion", pa.string()),  # null for images in use, else the reason why not
+        pa.field("about", pa.map_(pa.string(), pa.string())),  # what other columns of the user's table say of it; null without
     ]
 )
 
@@ -164,6 +165,9 @@ class Manifest:
         try:
             table = pq.read_table(path)
             about = json.loads(table.schema.metadata[b"sortal"])
+            for place, field in enumerate(SCHEMA):
+                if field.nullable and field.name not in table.column_names:  # of an older version, which did not know it
+                    table = table.add_column(place, field, pa.nulls(len(table), field.type))
             table = table.replace_schema_metadata(None).cast(SCHEMA)
             return cls(table, tuple(about["classes"]), about["root"], tuple(about["given_splits"]))
         except (pa.ArrowException, KeyError, TypeError, ValueError) as error:

@@ -94,7 +94,8 @@ def test_of_many_mistakes_the_first_and_their_number_are_told(folder: Path) -> N
             "columns are path, label",
         ),
         ("path,label,Split", ["unknown column 'Split', did you mean 'split'?"], "split and group"),
-        ("path,label,weather", ["unknown column 'weather'"], "columns are"),
+        ("path,label,splits", ["unknown column 'splits', did you mean 'split'?"], "columns are"),
+        ("path,label,", ["a column has no name"], "columns are"),
         ("path,label,label", ["column 'label' stands there twice"], "columns are"),
         ("path;label", ["unknown column 'path;label'"], "commas"),
         ("", ["there is no column 'path'", "there is no column 'label'"], "columns are"),
@@ -199,3 +200,18 @@ def test_numbers_may_be_labels_and_zero_is_no_missing_one(folder: Path) -> None:
         (folder / name).touch()
     listing = read_parquet(parquet(folder / "t.parquet", path=names, label=np.arange(rows) % 10))
     assert {label for (label,) in listing.labels} == set("0123456789")
+
+
+def test_other_columns_of_a_csv_say_more_of_an_image(folder: Path) -> None:
+    listing = read_csv(csv(folder, "path,label,site,age\na.png,ant,north,7\nb.png,bee,,9\n"))
+    assert listing.about == [{"site": "north", "age": "7"}, {"age": "9"}]
+    assert read_csv(csv(folder, "path,label\na.png,ant\n")).about is None
+
+
+def test_other_columns_of_a_parquet_must_be_words_or_numbers(folder: Path) -> None:
+    told = read_parquet(
+        parquet(folder / "t.parquet", path=["a.png", "b.png"], label=["ant", "bee"], age=[7, None], ok=[True, False])
+    )
+    assert told.about == [{"age": "7", "ok": "True"}, {"ok": "False"}]
+    with pytest.raises(DataError, match="column 'mask' is binary"):
+        read_parquet(parquet(folder / "u.parquet", path=["a.png"], label=["ant"], mask=[b"x"]))

@@ -132,3 +132,30 @@ def test_without_held_out_images_to_calibrate_on_everything_that_needs_them_is_l
     assert "no validation split" in told["novelty"]["left_out"]
     (prediction,) = workflows.predict(run, [next((data / "red").iterdir())]).predictions
     assert not {"set", "novelty"} & prediction.keys()
+
+
+def test_the_columns_of_a_table_become_slices_of_the_report(data: Path, tmp_path: Path) -> None:
+    names = sorted(path.relative_to(data) for path in data.rglob("*.png"))
+    rows = [f"{name},{name.parent},{'north' if number % 3 else 'south'}" for number, name in enumerate(names)]
+    (data / "labels.csv").write_text("\n".join(["path,label,site", *rows]) + "\n")
+    run = trained(data / "labels.csv", tmp_path / "run")
+    slices = json.loads((run / "report.json").read_text())["slices"]
+    assert {row["value"] for row in slices if row["by"] == "site"} == {"north", "south"}
+
+
+def test_images_of_one_group_make_every_interval_wider(data: Path, tmp_path: Path) -> None:
+    names = sorted(path.relative_to(data) for path in data.rglob("*.png"))
+    for name, group in (("alone", lambda number: number), ("together", lambda number: number // 5)):
+        rows = [
+            f"{path},{path.parent},{group(number)},{'test' if number % 10 < 5 else 'train'}"
+            for number, path in enumerate(names)
+        ]
+        (data / f"{name}.csv").write_text("\n".join(["path,label,group,split", *rows]) + "\n")
+    widths = []
+    for name in ("alone", "together"):
+        run = trained(data / f"{name}.csv", tmp_path / name, "split.val=0.0", "epochs=1")
+        metrics = json.loads((run / "report.json").read_text())["metrics"]["test"]
+        low, high = metrics["accuracy_interval"]
+        widths.append((high - low, metrics["accuracy"]))
+    assert widths[0][1] == widths[1][1]
+    assert widths[1][0] > widths[0][0]

@@ -1,6 +1,6 @@
 """How a tree of files says what its images are: one folder a class, or train/, val/ and test/ of such folders."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,8 @@ class Listing:
     folds: Sequence[int | None] | None = None
     exclusions: Sequence[tuple[str | None, str] | None] | None = None
     """(content, reason) of rows that a manifest had set aside."""
+    about: Sequence[Mapping[str, str] | None] | None = None
+    """What other columns of a table say of each image, by column."""
 
 
 def read_tree(source: Source, root: Path) -> Listing:

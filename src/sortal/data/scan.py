@@ -1,7 +1,7 @@
 """Scanning: from the address of a data set to its manifest. Every image is opened once, in threads; nothing is held."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -184,7 +184,12 @@ def _row(listing: Listing, row: int, opened: _Opened) -> dict[str, Any]:
         "grey": facts.grey,
         "note": facts.note or None,
         "exclusion": exclusion,
+        "about": None if listing.about is None else _pairs(listing.about[row]),
     }
+
+
+def _pairs(about: Mapping[str, str] | None) -> list[tuple[str, str]] | None:
+    return list(about.items()) if about else None
 
 
 def _is_text(name: str) -> bool:

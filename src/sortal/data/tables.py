@@ -4,7 +4,7 @@ import csv
 import json
 import os
 import posixpath
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,12 +20,15 @@ from sortal.manifest import Manifest
 
 SHOWN = 5
 OPTIONAL = ("split", "group")
+TYPO = 0.75
+"""How much a column's name must be like one of ours to be a mistake; 'lable' and 'splits' are, 'site' is not."""
 
 
 def read_csv(path: Path) -> Listing:
     """`path,label[,split,group]`, UTF-8, with a header; paths are relative to the table's folder.
 
-    Several labels stand with '|' between; in a table that has such rows, an empty label says that the image has none.
+    Several labels stand with '|' between; in a table that has such rows, an empty label says that the image has none. Other
+    columns say more of an image: scores are told for their values too. A name that is nearly one of ours is a mistake.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -40,7 +43,9 @@ def read_csv(path: Path) -> Listing:
                     rows.complain(reader.line_num, f"{len(cells)} cells, the header has {len(header)}")
                     continue
                 row = dict(zip(header, cells, strict=True))
-                rows.add(reader.line_num, row["path"], row["label"].split("|"), row.get("split"), row.get("group"))
+                about = {name: row[name].strip() for name in header if name not in ("path", "label", *OPTIONAL)}
+                labels = row["label"].split("|")
+                rows.add(reader.line_num, row["path"], labels, row.get("split"), row.get("group"), about=about)
     except PermissionError as error:
         raise DataError(f"no permission to read {path}", hint=f"chmod u+r {path}") from error
     except UnicodeDecodeError as error:
@@ -70,6 +75,7 @@ def read_parquet(path: Path) -> Listing:
         if key == "image":
             _check_image_type(path, schema.field("image").type)
         wanted = [name for name in schema.names if name != "image"]
+        _check_others(path, schema, [name for name in wanted if name not in (key, "label", *OPTIONAL)])
         class_names = _class_names(schema)
         rows = _Rows(path, "row", lists=_is_list(schema.field("label").type))
         number = 0
@@ -77,7 +83,9 @@ def read_parquet(path: Path) -> Listing:
             for row in batch.to_pylist():
                 name = f"row:{number}" if key == "image" else _text(row["path"])
                 labels = _labels(row["label"], class_names)
-                rows.add(number, name, labels, _text(row.get("split")), _text(row.get("group")), inside=key == "image")
+                about = {name: _text(row[name]) or "" for name in wanted if name not in (key, "label", *OPTIONAL)}
+                split, group = _text(row.get("split")), _text(row.get("group"))
+                rows.add(number, name, labels, split, group, inside=key == "image", about=about)
                 number += 1
     return rows.listing(ParquetSource(path) if key == "image" else None)
 
@@ -106,6 +114,7 @@ def read_manifest(path: Path) -> Listing:
         given_splits=manifest.given_splits,
         folds=manifest.column("fold"),
         exclusions=exclusions,
+        about=[dict(pairs) if pairs else None for pairs in manifest.column("about")],
     )
 
 
@@ -126,12 +135,21 @@ class _Rows:
     """Whether labels come as lists, of which one may be empty."""
     empty_paths: list[int] = field(default_factory=list)
     places: dict[str, int] = field(default_factory=dict)
+    about: list[dict[str, str]] = field(default_factory=list)
 
     def complain(self, place: int, what: str) -> None:
         self.problems.append(f"{self.unit} {place:,}: {what}")
 
     def add(
-        self, place: int, name: str | None, labels: Iterable[str], split: str | None, group: str | None, *, inside: bool = False
+        self,
+        place: int,
+        name: str | None,
+        labels: Iterable[str],
+        split: str | None,
+        group: str | None,
+        *,
+        inside: bool = False,
+        about: Mapping[str, str],
     ) -> None:
         """One row; `inside` if the image is in the table itself."""
         names = tuple(dict.fromkeys(label.strip() for label in labels if label.strip()))
@@ -156,6 +174,7 @@ class _Rows:
         self.labels.append(names)
         self.splits.append(SPLIT_NAMES[split] if split else None)
         self.groups.append((group or "").strip() or None)
+        self.about.append({column: value for column, value in about.items() if value})
 
     def listing(self, source: ParquetSource | None = None) -> Listing:
         """What was read; raises `DataError` with all problems."""
@@ -174,7 +193,9 @@ class _Rows:
         if not self.names:
             raise DataError(f"{self.path} has no rows", hint="give one row an image: path,label")
         given = tuple(split for split in ("train", "val", "test") if split in self.splits)
-        return Listing(source or FolderSource(root), root, self.names, self.labels, self.splits, self.groups, given)
+        about = self.about if any(self.about) else None
+        where = source or FolderSource(root)
+        return Listing(where, root, self.names, self.labels, self.splits, self.groups, given, about=about)
 
 
 def _check_columns(path: Path, columns: Sequence[str], key: str) -> None:
@@ -182,14 +203,20 @@ def _check_columns(path: Path, columns: Sequence[str], key: str) -> None:
     problems = []
     missing = [name for name in (key, "label") if name not in columns]
     for name in columns:
-        if name not in known:
+        if name not in known and (name.lower() in known or get_close_matches(name.lower(), known, n=1, cutoff=TYPO) or missing):
             near = get_close_matches(name.lower(), known, n=1)
             problems.append(f"unknown column {name!r}" + (f", did you mean {near[0]!r}?" if near else ""))
+        elif not name.strip():
+            problems.append("a column has no name")
     problems += [f"there is no column {name!r}" for name in missing]
     problems += [f"column {name!r} stands there twice" for name in dict.fromkeys(columns) if list(columns).count(name) > 1]
     if problems:
         separated = len(columns) == 1 and any(mark in columns[0] for mark in ";\t")
-        hint = "separate the columns by commas" if separated else f"columns are {key}, label and, if you like, split and group"
+        hint = (
+            "separate the columns by commas"
+            if separated
+            else f"columns are {key}, label and, if you like, split and group; others say more of an image"
+        )
         raise DataError(_told(path, problems), hint=hint)
 
 
@@ -204,6 +231,21 @@ def _check_image_type(path: Path, kind: pa.DataType) -> None:
     raise DataError(
         f"{path}: column 'image' is {kind}", hint="it must hold encoded images: binary, or a struct with binary 'bytes'"
     )
+
+
+def _check_others(path: Path, schema: pa.Schema, names: Sequence[str]) -> None:
+    """Other columns say something of an image, in a word or a number."""
+
+    def is_word(kind: pa.DataType) -> bool:
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+        number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+        return bool(text or number or pa.types.is_temporal(kind) or pa.types.is_null(kind))
+
+    odd = [f"column {name!r} is {schema.field(name).type}" for name in names if not is_word(schema.field(name).type)]
+    if odd:
+        raise DataError(_told(path, odd), hint="leave out columns that are neither text nor numbers")
 
 
 def _is_list(kind: pa.DataType) -> bool:

@@ -160,8 +160,8 @@ def gaps_interval(gaps_NS: NDArray[np.float64], groups_N: Groups = None, level: 
     """The interval of a sum of distances, sum over S of |mean over N images|, as a calibration error is.
 
     Chance makes each distance larger, so the sum is too large: by how much depends on the truth. So the truth is tried out: the
-    interval holds those sums under which, with distances in the proportions that were found, a sum like this one would be
-    nothing unusual.
+    interval holds those sums under which a sum like this one would be nothing unusual. Of such a sum half is divided in the
+    proportions that were found, which are noisy, and half by how much is known of each part.
     """
     sums_GS, sizes_G = group_sums(gaps_NS, groups_N)
     images, count = float(sizes_G.sum()), len(sizes_G)
@@ -171,9 +171,11 @@ def gaps_interval(gaps_NS: NDArray[np.float64], groups_N: Groups = None, level: 
         return 0.0, max(found, wilson(0, count)[1])
     spread_S = ((sums_GS - sizes_G[:, None] * means_S) ** 2).sum(axis=0)
     errors_S = np.sqrt(spread_S * count / (count - 1)) / images
+    proportions_S = np.abs(means_S) / found + errors_S**2 / (errors_S**2).sum() if errors_S.any() else np.abs(means_S)
+    proportions_S /= proportions_S.sum()
     noise_RS = np.random.default_rng(0).normal(size=(RESAMPLES, len(means_S))) * errors_S
     tried_T = np.linspace(0, 3 * found, TRIED)
-    sums_TR = np.stack([np.abs(share * means_S + noise_RS).sum(axis=1) for share in tried_T / found])
+    sums_TR = np.stack([np.abs(tried * proportions_S + noise_RS).sum(axis=1) for tried in tried_T])
     low_T, high_T = np.quantile(sums_TR, [(1 - level) / 2, (1 + level) / 2], axis=1)
     lowest = float(np.interp(found, np.maximum.accumulate(high_T), tried_T)) if found > high_T[0] else 0.0
     return min(lowest, found), max(found, float(np.interp(found, np.maximum.accumulate(low_T), tried_T)))

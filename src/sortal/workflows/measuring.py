@@ -21,13 +21,16 @@ AT_ONCE, EVERY = 512, 4
 
 
 def sliced(judged: Predictions, used: Manifest, pixels: Pixels) -> list[dict[str, Any]]:
-    """Accuracy on parts of the images of one split, by size, shape and brightness."""
+    """Accuracy on parts of the images of one split, by size, shape and brightness, and by the other columns of the table."""
     row_of = {source: row for row, source in enumerate(used.sources)}
     rows_M = np.array([row_of[source] for source in judged.sources], dtype=np.int64)
     part = used.take(rows_M)
     numbers, shapes = shape_facts(part.column("width"), part.column("height"))
     numbers["brightness"] = _brightness(pixels, rows_M)
-    return slices(right(judged), numbers, {"shape": shapes}, group_numbers(part))
+    said = [dict(pairs or ()) for pairs in part.column("about")]
+    words: dict[str, list[str | None]] = {"shape": shapes}
+    words |= {name: [each.get(name) for each in said] for name in dict.fromkeys(name for each in said for name in each)}
+    return slices(right(judged), numbers, words, group_numbers(part))
 
 
 def right(judged: Predictions) -> NDArray[np.bool_]:
