@@ -154,7 +154,7 @@ def finish(
         findings=_findings(run),
         slices=tuple(sliced(judged, learned.manifest.used, samples.pixels)),
         coverage=tuple(covered(judged)),
-        calibration=calibration(found, judged, said.distances, split),
+        calibration=calibration(found, predictions, said.distances),
     )
     report = replace(
         report, diagnosis=diagnosed(run, report, learned.engine, recipe, preprocess, learned.manifest, predictions)

@@ -63,43 +63,47 @@ def covered(judged: Predictions) -> list[dict[str, Any]]:
     return selective.coverage(judged.probs_NK, judged.labels_N) if judged.said_NK is None else []
 
 
-def calibration(
-    found: Calibrated, judged: Predictions, distances: dict[str, NDArray[np.float32]], split: str
-) -> dict[str, Any]:
-    """How probabilities were calibrated, and what sets, decisions and novelty are worth on the images of one split."""
+def calibration(found: Calibrated, predictions: Predictions, distances: dict[str, NDArray[np.float32]]) -> dict[str, Any]:
+    """How probabilities were calibrated, and what sets, decisions and novelty are worth on images that had no part in it.
+
+    Without such images that is left out: on those that it was taken from, a threshold keeps its promise by construction.
+    """
     told: dict[str, Any] = {"method": found.calibrator.method, "candidates": found.candidates}
+    taken_on = None
     if found.held_out is not None:
-        told["chosen_on"] = "cross_validation" if found.held_out.name == OUT_OF_FOLD else "val"
-    left_out = found.left_out
-    told["conformal"] = {"left_out": left_out["conformal"]} if found.conformal is None else _sets(found.conformal, judged)
-    told["novelty"] = (
-        {"left_out": left_out["novelty"]}
-        if found.novelty is None
-        else {
-            "familiar_images": found.novelty.images,
-            "neighbours": found.novelty.neighbours,
-        }
-    )
-    if found.novelty is not None and split in distances:
-        shares_N = found.novelty.shares(distances[split])
-        told["novelty"]["more_novel_than_99_percent"] = float((shares_N >= 0.99).mean())
+        taken_on = told["chosen_on"] = "cross_validation" if found.held_out.name == OUT_OF_FOLD else "val"
+    on = next((name for name in ("test", "val") if name in predictions.split_names and name != taken_on), None)
+    judged = None if on is None else predictions.split(on)
+    told["conformal"] = {"left_out": found.left_out["conformal"]} if found.conformal is None else _sets(found.conformal, judged)
+    shares_N = None
+    if found.novelty is None:
+        told["novelty"] = {"left_out": found.left_out["novelty"]}
+    else:
+        told["novelty"] = {"familiar_images": found.novelty.images, "neighbours": found.novelty.neighbours}
+        if on is not None:
+            shares_N = found.novelty.shares(distances[on])
+            told["novelty"] |= {"judged_on": on, "more_novel_than_99_percent": float((shares_N > 0.99).mean())}
     if not found.rule.always_the_likeliest:
-        shares = found.novelty.shares(distances[split]) if found.novelty is not None and split in distances else None
-        told["decision"] = found.rule.to_json() | selective.judged(found.rule, judged.probs_NK, judged.labels_N, shares)
+        told["decision"] = found.rule.to_json()
+        if judged is not None:
+            worth = selective.judged(found.rule, judged.probs_NK, judged.labels_N, shares_N)
+            told["decision"] |= {"judged_on": on, **worth}
     return told
 
 
-def _sets(conformal: Conformal, judged: Predictions) -> dict[str, Any]:
+def _sets(conformal: Conformal, judged: Predictions | None) -> dict[str, Any]:
+    told: dict[str, Any] = {"coverage_wanted": conformal.level, "held_out_images": conformal.images}
+    told["threshold"] = conformal.threshold
+    if judged is None:
+        return told | {"left_out": "no images are left to try it out on"}
     inside_NK = judged.probs_NK.astype(np.float64) >= conformal.threshold
     hit_N = inside_NK[np.arange(len(judged)), judged.labels_N]
-    return {
-        "coverage_wanted": conformal.level,
+    return told | {
+        "judged_on": judged.splits_N[0],
         "coverage": float(hit_N.mean()),
         "coverage_interval": list(wilson(int(hit_N.sum()), len(hit_N))),
         "mean_size": float(inside_NK.sum(axis=1).mean()),
         "empty": float((~inside_NK.any(axis=1)).mean()),
-        "threshold": conformal.threshold,
-        "held_out_images": conformal.images,
     }
 
 
