@@ -23,7 +23,7 @@ BENCHMARKS = {
     "planted": "near copies, wrong labels, broken files and a border planted into two sets: what `sortal check` finds of them",
     "memory": "peak memory of scan and train on few and on many large photographs",
 }
-MODULES = {"check": "check_files"}
+MODULES = {"check": "check_files", "report-page": "report_page"}
 """Where a benchmark has another name than its module."""
 
 
@@ -37,7 +37,6 @@ def main(words: list[str]) -> int:
     first.add_argument("name", choices=BENCHMARKS, metavar="NAME")
     name = first.parse_args(words[:1] or ["--help"]).name
 
-    module = import_module(f"benchmarks.{name.replace('-', '_')}")
     module = import_module(f"benchmarks.{MODULES.get(name, name)}")
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks {name}", description=module.__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")

@@ -63,6 +63,9 @@ def _measured(
     path.write_text(page, encoding="utf-8")
     report.save(work / f"{classes}.json")
     with chromium(work / f"profile-{classes}") as browser:
+        browser("Performance.enable", timeDomain="threadTicks")
+        browser.open(path, SIZES["desk"])
+        worked = {each["name"]: each["value"] for each in browser("Performance.getMetrics")["metrics"]}["TaskDuration"]
         opened = {size: [_open(browser, path, size) for _ in range(repeats)] for size in SIZES}
         browser.open(path, SIZES["desk"])
         pictures = browser.value("document.images.length + known.pictures.length")
@@ -80,6 +83,7 @@ def _measured(
             "megabytes": round(megabytes, 2),
             "report_json_megabytes": round((work / f"{classes}.json").stat().st_size / 1e6, 2),
             "rendered_in_seconds": round(rendered, 3),
+            "main_thread_seconds": round(worked, 3),  # of processor time in Chromium, whatever else the machine does
             "examples": sum(len(row["images"]) for row in report.examples),
             **{f"ready_{size}": spread(times) for size, times in ready.items()},
             **{f"first_paint_{size}": spread([each["paint"] for each in times]) for size, times in opened.items()},

@@ -309,7 +309,7 @@ def test_a_person_marks_with_keys_in_a_browser_and_ctrl_c_ends_it(run: Run, tmp_
         browser.press("s")
         browser.until(f"{told}.includes('manifest-3')")
         server.send_signal(signal.SIGINT)
-        answer, _ = server.communicate(timeout=60)
+        answer, _ = server.communicate(timeout=180)
         assert server.returncode == 0
     assert json.loads(answer) == {"manifests": [str(path) for path in run.manifests[1:]]}
     second = Manifest.load(run.path / "manifest-2.parquet")
