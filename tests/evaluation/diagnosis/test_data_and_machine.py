@@ -55,7 +55,7 @@ def test_few_images_with_a_wide_interval_are_too_little_data() -> None:
     case = healthy(training={"a": 30, "b": 12, "c": 30}, metrics={"test": {"accuracy": 0.8, "accuracy_interval": [0.55, 0.92]}})
     found = one(case, "too-little-data")
     assert "72 training images are 24 a class, and the accuracy could be anything from 0.550 to 0.920" in found["evidence"]
-    assert "of 'b' first, which has 12" in found["cure"]
+    assert "first of 'b', which has 12" in found["cure"]
     assert found["change"]["strategy"] == "features"
     assert found["change"]["split.folds"] == 5
     changed(case.recipe, found["change"])  # raises for what is no recipe
@@ -69,6 +69,15 @@ def test_a_learning_curve_that_still_rises_says_that_more_images_help() -> None:
     found = one(healthy(learning_curve=curve(0.94)), "too-little-data")
     assert "with 800 training images accuracy is 0.940, with 400 it was 0.900: it still rises" in found["evidence"]
     assert "too-little-data" not in kinds(healthy(learning_curve=curve(0.905)))
+
+
+def test_a_gain_that_may_be_luck_says_nothing_and_one_beyond_it_names_the_class() -> None:
+    def curve(interval: list[float]) -> list[dict]:
+        gain = {"accuracy": 0.04, "interval": interval, "classes": {"blue": 0.01, "green": 0.09, "red": 0.02}}
+        return [{"images": 400, "accuracy": 0.9}, {"images": 800, "accuracy": 0.94, "gain": gain}]
+
+    assert "first of 'green', which gained most" in one(healthy(learning_curve=curve([0.01, 0.07])), "too-little-data")["cure"]
+    assert "too-little-data" not in kinds(healthy(learning_curve=curve([-0.01, 0.09])))
 
 
 def test_labels_that_check_found_wrong_are_label_noise() -> None:

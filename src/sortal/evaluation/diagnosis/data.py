@@ -14,6 +14,8 @@ IMBALANCED = 10.0
 LOST = 0.1
 """Of recall, by which a rare class is behind the commonest."""
 FEW_OF_A_CLASS = 100
+GAINED = 0.02
+"""Of accuracy, by the last doubling of the training images, from which more of them are worth the work."""
 WIDE = 0.05
 """Half of an interval that leaves much open."""
 NOISE = 0.01
@@ -54,31 +56,44 @@ def imbalance_ignored(case: Case) -> Diagnosis | None:
 
 def too_little_data(case: Case) -> Diagnosis | None:
     """More images would help: the learning curve still rises, or few images leave the result wide open."""
-    rows = case.learning_curve
-    if len(rows) >= 2:
-        fewer = next((row for row in reversed(rows[:-1]) if row["images"] <= 0.6 * rows[-1]["images"]), rows[0])
-        gain = rows[-1]["accuracy"] - fewer["accuracy"]
-        if gain < 0.02:
-            return None
-        evidence = (
-            f"with {rows[-1]['images']:,} training images accuracy is {rows[-1]['accuracy']:.3f}, with {fewer['images']:,} it "
-            f"was {fewer['accuracy']:.3f}: it still rises"
-        )
-    else:
-        interval = case.metrics.get(case.headline, {}).get("accuracy_interval")
-        each = case.images / max(1, len(case.training))
-        if not interval or each >= FEW_OF_A_CLASS or interval[1] - interval[0] < 2 * WIDE:
-            return None
-        evidence = (
-            f"{case.images:,} training images are {each:.0f} a class, and the accuracy could be anything "
-            f"from {interval[0]:.3f} to {interval[1]:.3f}"
-        )
+    evidence, wanted = _still_rising(case) if len(case.learning_curve) >= 2 else (_wide_open(case), "")
+    if not evidence:
+        return None
     smallest = min(case.training, key=lambda name: case.training[name])
-    cure = f"more images, of {smallest!r} first, which has {case.training[smallest]:,}"
+    most = f"{wanted!r}, which gained most" if wanted else f"{smallest!r}, which has {case.training[smallest]:,}"
+    cure = f"more images, first of {most}"
     change = _made_the_most_of(case)
     if change:
         cure += "; until then a frozen pretrained network, judged by cross-validation, makes the most of these"
     return Diagnosis("too-little-data", "warning", evidence, cure, change)
+
+
+def _still_rising(case: Case) -> tuple[str, str]:
+    """What more images brought in the end, and to which class most; nothing where that was little, or may be luck."""
+    rows = case.learning_curve
+    last = rows[-1]
+    fewer = next((row for row in reversed(rows[:-1]) if row["images"] <= 0.6 * last["images"]), rows[0])
+    gain = last.get("gain") or {}
+    won = gain.get("accuracy", last["accuracy"] - fewer["accuracy"])
+    if won < GAINED or gain.get("interval", [won])[0] <= 0:
+        return "", ""
+    classes = gain.get("classes") or {}
+    evidence = (
+        f"with {last['images']:,} training images accuracy is {last['accuracy']:.3f}, with {fewer['images']:,} it was "
+        f"{fewer['accuracy']:.3f}: it still rises"
+    )
+    return evidence, max(classes, key=lambda name: classes[name]) if classes else ""
+
+
+def _wide_open(case: Case) -> str:
+    interval = case.metrics.get(case.headline, {}).get("accuracy_interval")
+    each = case.images / max(1, len(case.training))
+    if not interval or each >= FEW_OF_A_CLASS or interval[1] - interval[0] < 2 * WIDE:
+        return ""
+    return (
+        f"{case.images:,} training images are {each:.0f} a class, and the accuracy could be anything from {interval[0]:.3f} to "
+        f"{interval[1]:.3f}"
+    )
 
 
 def _made_the_most_of(case: Case) -> dict[str, Any]:
