@@ -37,7 +37,7 @@ def main(words: list[str]) -> int:
     first.add_argument("name", choices=BENCHMARKS, metavar="NAME")
     name = first.parse_args(words[:1] or ["--help"]).name
 
-    module = import_module(f"benchmarks.{MODULES.get(name, name)}")
+    module = import_module(f"benchmarks.{MODULES.get(name, name.replace('-', '_'))}")
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks {name}", description=module.__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
     parser.add_argument("--log", action="store_true", help="write the result to benchmarks/results/, under today's date")

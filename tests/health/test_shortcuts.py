@@ -42,6 +42,13 @@ def test_a_cue_that_tells_every_class_for_certain_is_severe():
     assert "; also " in finding.detail
 
 
+def test_colour_may_be_what_is_to_be_told_and_is_never_severe():
+    inputs = cue()
+    inputs[:, 0] = LABELS * 5
+    (finding,) = told(inputs, name="the mean colour")
+    assert finding.severity == "warning"
+
+
 def test_a_weak_cue_as_honest_sets_have_is_not_told():
     inputs = cue()
     inputs[:, 0] += LABELS == 1  # one deviation higher: the sky is behind aeroplanes

@@ -19,6 +19,8 @@ TOLD, CERTAIN = 0.7, 0.9
 """How well a class is told by a cue alone (see `strength`), with the lower end of its 95% interval, before it is a warning, and
 before it is severe. Cues tell something in every honest set: the sky is behind aeroplanes. On the photographs of ants and bees
 none is above 0.32 (mean colour), on 5,000 pictures of CIFAR-10 none above 0.40 (ships, by the border)."""
+MAY_BE_SHOWN = ("the mean colour",)
+"""Cues that may well be what is to be told: ripe tomatoes are red. They are a warning at most."""
 MOST = 12_000
 """Images that are looked at; the interval is narrow enough with so many."""
 WAVES = 192
@@ -96,7 +98,7 @@ def _told(
 ) -> Finding:
     first = strongest[0]
     low, high = first.interval
-    severity: Severity = "severe" if low >= CERTAIN else "warning"
+    severity: Severity = "severe" if low >= CERTAIN and first.cue not in MAY_BE_SHOWN else "warning"
     others = [classes[each.label] for each in strongest[1:]]
     also = f"; also {', '.join(others[:4])}{f' and {len(others) - 4:,} more' if len(others) > 4 else ''}" if others else ""
     return Finding(

@@ -111,7 +111,8 @@ def _made_the_most_of(case: Case) -> dict[str, Any]:
 
 def label_noise(case: Case) -> Diagnosis | None:
     """Labels that are likely wrong: found by `check`, or held-out images of which the model is sure to be something else."""
-    found = case.found("label")
+    # A note of that kind says that images have no label, which may be right.
+    found = [finding for finding in case.found("label") if finding["severity"] != "note"]
     if found:
         wrong = sum(len(finding["images"]) for finding in found)
         total = max(1, case.images)
