@@ -155,7 +155,7 @@ def test_requests_that_are_sent_before_the_answer_to_the_first_are_answered_in_o
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_when_whoever_was_let_in_is_answered(colours: Path, number: int) -> None:
     large, told, asked = picture("red", "PNG", (2000, 2000)), [], threading.Semaphore(0)
-    with served(colours, "--runtime", "onnxruntime") as running:
+    with served(colours, "--runtime", "onnxruntime", "--deadline", 60) as running:
 
         def ask() -> None:
             with running.connect(60) as connection:
