@@ -224,3 +224,16 @@ def test_a_bundle_that_is_swapped_under_the_server_answers_when_it_has_passed(tm
             assert time.monotonic() < deadline
         assert says() == "rot"
         assert "sortal_models_refused 0.0" in client.get("/metrics").text
+
+
+def test_what_is_not_installed_is_told_with_what_brings_it(colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    from sortal.errors import MissingExtra
+
+    for name in [each for each in sys.modules if each.startswith(("sortal.serving.server", "sortal.serving.app", "uvicorn"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(MissingExtra) as caught:
+        workflows.serve(colours)
+    assert "sortal[serve]" in caught.value.hint
