@@ -18,6 +18,7 @@ from typing import Any
 
 BOUNDARY = b"b0undary-of-the-load-generator"
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+LAST = re.compile(rb"\r\nconnection: *close\r\n", re.IGNORECASE)
 CLOSED = 0
 """In the place of a status: there was no connection to be had, or no room for one."""
 CUT = 1
@@ -50,6 +51,8 @@ class Connection(asyncio.Protocol):
             length = LENGTH.search(self.data[:end])
             self.wanted = end + 4 + (int(length[1]) if length else 0)
         if self.wanted and len(self.data) >= self.wanted and self.answer and not self.answer.done():
+            if LAST.search(self.data[: self.data.find(b"\r\n\r\n") + 2]) and self.transport:
+                self.transport.close()  # the server said that it takes no more on this connection
             self.answer.set_result(int(self.data[9:12]))
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -101,5 +101,5 @@ def examples(folder: Path) -> None:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as corpus:
         examples(Path(corpus))
-        atheris.Setup([*sys.argv, corpus, "-timeout=10", "-rss_limit_mb=2048", "-max_len=20000"], one)
+        atheris.Setup([*sys.argv, corpus, "-timeout=60", "-rss_limit_mb=2048", "-max_len=20000"], one)
         atheris.Fuzz()

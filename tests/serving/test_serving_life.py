@@ -155,7 +155,7 @@ def test_requests_that_are_sent_before_the_answer_to_the_first_are_answered_in_o
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_when_whoever_was_let_in_is_answered(colours: Path, number: int) -> None:
     large, told, asked = picture("red", "PNG", (2000, 2000)), [], threading.Semaphore(0)
-    with served(colours, "--runtime", "onnxruntime") as running:
+    with served(colours, "--runtime", "onnxruntime", "--deadline", 60) as running:
 
         def ask() -> None:
             with running.connect(60) as connection:
@@ -224,3 +224,16 @@ def test_a_bundle_that_is_swapped_under_the_server_answers_when_it_has_passed(tm
             assert time.monotonic() < deadline
         assert says() == "rot"
         assert "sortal_models_refused 0.0" in client.get("/metrics").text
+
+
+def test_what_is_not_installed_is_told_with_what_brings_it(colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    from sortal.errors import MissingExtra
+
+    for name in [each for each in sys.modules if each.startswith(("sortal.serving.server", "sortal.serving.app", "uvicorn"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(MissingExtra) as caught:
+        workflows.serve(colours)
+    assert "sortal[serve]" in caught.value.hint

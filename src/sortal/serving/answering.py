@@ -25,6 +25,8 @@ Tell = Callable[[str, NDArray[np.float32], float | None, Bundle, int], dict[str,
 """An image's name, its probabilities (K), its novelty, the bundle, how many ranked labels: the contract's prediction."""
 Refer = Callable[[Bundle], Reference | None]
 """What a bundle's validation images were said to be."""
+CERTAIN = 0.8
+"""The share of the deadline within which an answer has to be expected."""
 ABSTAINED = "(none)"
 OTHERS = "(others)"
 MOST_LABELS = 200
@@ -49,7 +51,8 @@ class Desk:
         self.telemetry, self.limits, self.tell, self.refer = telemetry, limits, tell, refer
         self.inside = 0
         self.seconds_each = 0.0
-        """Of an image, with all lanes at work; a running mean."""
+        """Between two answers while there is work; a running mean."""
+        self._answered_at = 0.0
         self.watches: dict[tuple[str, str], Watch] = {}
         models.observe, models.changed = self._ran, self._changed
         self._expose()
@@ -63,8 +66,9 @@ class Desk:
         """Why one more image would not be answered, if it would not."""
         if self.inside >= self.limits.queue:
             return shed("queue", "too many images are waiting", self.wait / 2)
-        if self.wait > self.limits.deadline:
-            return shed("wait", "an answer would take too long", self.wait - self.limits.deadline)
+        # Not all of it: what was measured is what was, and whoever is let in should not be refused later.
+        if self.wait > (soon := CERTAIN * self.limits.deadline):
+            return shed("wait", "an answer would take too long", self.wait - soon)
         return None
 
     @contextmanager
@@ -76,10 +80,11 @@ class Desk:
         if self.inside and self.inside + images > self.limits.queue:
             raise shed("queue", "too many images are waiting", self.wait / 2)
         self.inside += images
+        since = time.monotonic()
         try:
             yield
         finally:
-            self.inside -= images
+            self._left(images, since)
 
     async def answers(self, model: Model, images: Sequence[bytes], deadline: float) -> list[Told]:
         """What the network says of each; what cannot be read has its reason, and what was shed raises."""
@@ -127,11 +132,17 @@ class Desk:
         """The moment (`time.monotonic`) by which a request that comes now is answered or refused."""
         return time.monotonic() + min(seconds or math.inf, self.limits.deadline)
 
+    def _left(self, images: int, since: float) -> None:
+        """Images are answered: how long after the last ones, if they were there already when those were."""
+        now, self.inside = time.monotonic(), self.inside - images
+        if images:
+            each = (now - self._answered_at) / images if since < self._answered_at else self.seconds_each
+            self.seconds_each += 0.05 * (each - self.seconds_each) if self.seconds_each else each
+            self._answered_at = now
+
     def _ran(self, place: Place, size: int, seconds: float) -> None:
         self.telemetry.batches.labels(place.name, place.version).observe(size)
         self.telemetry.network.labels(place.name, place.version).observe(seconds)
-        each = seconds / size / self.lanes.threads
-        self.seconds_each += 0.05 * (each - self.seconds_each) if self.seconds_each else each
 
     def _changed(self, place: Place, bundle: Bundle) -> None:
         self.watches[place.name, place.version] = Watch(self.refer(bundle))

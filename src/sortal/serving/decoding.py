@@ -11,6 +11,7 @@ import sys
 import time
 from collections import deque
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from sortal.serving.decoder import ASKED, PIXELS, READY, TOLD, TOO_MANY_PIXELS, 
 from sortal.serving.limits import Limits, cores
 from sortal.serving.refused import Refused, late
 
+TICKS = os.sysconf("SC_CLK_TCK")
 SECONDS_TO_START = 60.0
 """Until a new process has imported what it needs; a machine may be busy."""
 
@@ -63,6 +65,14 @@ class Decoder:
             at += count
         return data
 
+    def worked(self) -> float:
+        """Seconds of a processor that it has had; where the system does not tell, seconds on the clock."""
+        try:
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return time.monotonic()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
     def end(self) -> None:
         self.socket.close()
         self.process.kill()
@@ -79,22 +89,35 @@ class Decoders:
         self.busy = 0
         self.replaced = 0
         """Processes that took too long or died, and were replaced."""
+        self._all: set[Decoder] = set()
         self._idle: deque[Decoder] = deque()
         self._waiting: deque[asyncio.Future[Decoder]] = deque()
         self._tasks: set[asyncio.Task[object]] = set()
         self._closed = False
 
     async def start(self) -> None:
-        decoders = [Decoder(self.limits) for _ in range(self.processes)]
+        decoders = [self._new() for _ in range(self.processes)]
         await asyncio.gather(*(decoder.ready() for decoder in decoders))
         self._idle.extend(decoders)
 
     async def close(self) -> None:
+        """Wait for what is being decoded, then end all processes."""
         self._closed = True
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self.limits.decode_seconds)
-        while self._idle:
-            self._idle.pop().end()
+        for task in tuple(self._tasks):
+            task.cancel()
+        for decoder in tuple(self._all):
+            self._end(decoder)
+
+    def _new(self) -> Decoder:
+        decoder = Decoder(self.limits)
+        self._all.add(decoder)
+        return decoder
+
+    def _end(self, decoder: Decoder) -> None:
+        self._all.discard(decoder)
+        decoder.end()
 
     @property
     def waiting(self) -> int:
@@ -121,20 +144,30 @@ class Decoders:
     async def _bounded(self, decoder: Decoder, about: bytes, data: bytes) -> tuple[int, bytearray]:
         self.busy += 1
         try:
-            async with asyncio.timeout(self.limits.decode_seconds):
-                answer = await decoder.ask(about, data)
+            answer = await self._in_time(decoder, asyncio.ensure_future(decoder.ask(about, data)))
         except (TimeoutError, OSError) as error:
             self._replace(decoder)
             slow = isinstance(error, TimeoutError)
             reason = f"took longer than {self.limits.decode_seconds:g} s" if slow else "broke its decoder"
             raise Refused(422, f"the image {reason}", hint="send another image") from error
-        except BaseException:  # the server ends
-            decoder.end()
-            raise
         finally:
             self.busy -= 1
         self._give_back(decoder)
         return answer
+
+    async def _in_time(self, decoder: Decoder, asked: "asyncio.Future[tuple[int, bytearray]]") -> tuple[int, bytearray]:
+        """The answer; raises `TimeoutError` where the process has worked for too long, or has been silent for far too long.
+
+        Its own time counts, since on a busy machine a good image takes long as well.
+        """
+        worked, began = decoder.worked(), time.monotonic()
+        left = self.limits.decode_seconds
+        while not (await asyncio.wait([asked], timeout=max(left, 0.05)))[0]:
+            left = self.limits.decode_seconds - (decoder.worked() - worked)
+            if left <= 0 or time.monotonic() - began > self.limits.deadline:
+                asked.cancel()
+                raise TimeoutError
+        return await asked
 
     async def _free(self) -> Decoder:
         if self._idle:
@@ -154,21 +187,21 @@ class Decoders:
             if not future.done():
                 future.set_result(decoder)
                 return
-        decoder.end() if self._closed else self._idle.append(decoder)
+        self._idle.append(decoder)
 
     def _replace(self, decoder: Decoder) -> None:
         self.replaced += 1
-        decoder.end()
+        self._end(decoder)
         if not self._closed:
             self._keep(asyncio.ensure_future(self._another()))
 
     async def _another(self) -> None:
         while not self._closed:
-            decoder = Decoder(self.limits)
+            decoder = self._new()
             try:
                 await decoder.ready()
             except (OSError, TimeoutError):
-                decoder.end()
+                self._end(decoder)
                 await asyncio.sleep(1)
                 continue
             self._give_back(decoder)

@@ -5,10 +5,12 @@ import ipaddress
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sortal.serving.refused import Refused
-from sortal.serving.telemetry import Telemetry
+
+if TYPE_CHECKING:  # it needs an extra, and whether a host is this machine can be told without
+    from sortal.serving.telemetry import Telemetry
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -35,7 +37,7 @@ HEADERS = [
 logger = logging.getLogger("sortal.serving")
 
 
-def guarded(app: App, *, token: str = "", local: bool = True, telemetry: Telemetry) -> App:
+def guarded(app: App, *, token: str = "", local: bool = True, telemetry: "Telemetry") -> App:
     """The app behind the guard.
 
     Args:

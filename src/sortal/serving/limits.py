@@ -17,7 +17,7 @@ class Limits:
     pixels: int = 50_000_000
     """Width times height of an image, by its header; the bundle's own limit may be lower."""
     decode_seconds: float = 1.5
-    """From the moment that a process begins to decode an image; then the process is ended."""
+    """Of a processor, for decoding one image; then the process that does it is ended."""
     decode_bytes: int = 512 * MEBIBYTE
     """Memory that decoding one image may take beyond what the idle process has."""
     parts: int = 32

@@ -30,13 +30,15 @@ def protocol(desk: Desk, limits: Limits, draining: Callable[[], bool]) -> type[a
         head_bytes = 0
         thrown_away = 0
         shedding = False
+        ending = False
+        """What was refused is the last of this connection. It is closed only when all of it has come: a connection that is
+        closed with something unread takes the answer with it."""
+        one_too_many = False
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
             self._end_after(limits.head_seconds)
-            if len(self.connections) > limits.connections:
-                desk.telemetry.shed.labels("connections").inc()
-                self._write(shed("connections", "too many connections", 1.0), close=True)
+            self.one_too_many = len(self.connections) > limits.connections
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._keep()
@@ -55,17 +57,16 @@ def protocol(desk: Desk, limits: Limits, draining: Callable[[], bool]) -> type[a
             self._keep()
             self.in_head, self.in_body, self.head_bytes, self.thrown_away = False, True, 0, 0
             if sum(len(name) + len(value) for name, value in self.headers) + len(self.url) > LONGEST_HEAD:
-                self.shedding = True
-                self._write(Refused(431, "the request's head is too long"), close=True)
+                self._refuse(Refused(431, "the request's head is too long"), last=True)
+                return
+            if self.one_too_many:
+                self._refuse(shed("connections", "too many connections", 1.0), last=True)
                 return
             idle = self.cycle is None or self.cycle.response_complete
             path = self.url.partition(b"?")[0]
             if idle and path.endswith(ASKS) and (refusal := desk.refusal()):
                 # The way through the app takes ten times as long, and there is no time.
-                self.shedding = True
-                desk.telemetry.shed.labels(refusal.reason).inc()
-                desk.telemetry.requests.labels("shed", "503").inc()
-                self._write(refusal, close=draining())
+                self._refuse(refusal, last=draining())
                 return
             super().on_headers_complete()
             if draining():
@@ -86,6 +87,9 @@ def protocol(desk: Desk, limits: Limits, draining: Callable[[], bool]) -> type[a
             self.in_head, self.in_body = True, False
             if self.shedding:
                 self.shedding = False
+                if self.ending:
+                    self.transport.close()
+                    return
                 self._idle_for(self.timeout_keep_alive)
                 return
             super().on_message_complete()
@@ -123,12 +127,20 @@ def protocol(desk: Desk, limits: Limits, draining: Callable[[], bool]) -> type[a
             elif not self.in_head or self.cycle is None:
                 self.transport.close()
 
+        def _refuse(self, refused: Refused, *, last: bool) -> None:
+            """Answer before the body has come, and throw that away."""
+            self.shedding, self.ending = True, last
+            if refused.status == 503:
+                desk.telemetry.shed.labels(refused.reason).inc()
+            desk.telemetry.requests.labels("refused", str(refused.status)).inc()
+            self._write(refused, close=False)
+
         def _write(self, refused: Refused, *, close: bool) -> None:
             body = refused.body
             lines = [STATUS_LINE[refused.status], b"content-type: application/json\r\n"]
             lines += [b"%b: %b\r\n" % pair for pair in (*self.server_state.default_headers, *HEADERS)]
             lines += [b"%b: %b\r\n" % (name.encode(), value.encode()) for name, value in refused.headers.items()]
-            lines += [b"connection: close\r\n"] if close and "connection" not in refused.headers else []
+            lines += [b"connection: close\r\n"] if (close or self.ending) and "connection" not in refused.headers else []
             self.transport.write(b"".join([*lines, b"content-length: %d\r\n\r\n" % len(body), body]))
             if close:
                 self.transport.close()
