@@ -4,8 +4,8 @@
 
 Each network is trained by `sortal train` on images that are here (Fashion-MNIST of Debian's package, the ants and bees of the
 tutorials under $SORTAL_BENCH_DATA), some of them long enough to become too sure. The calibration is chosen on validation images
-or out of fold; the test split is judged once (the given validation split where the choice was made out of fold). Prints a line a
-network, and the two promises: log loss never worse, calibration error halved wherever it was 0.04 or more.
+or out of fold; the test split is judged once (where the choice was made out of fold, the given validation split). Prints a line
+a network, and the two promises: log loss never worse, calibration error halved wherever it was 0.04 or more.
 """
 
 import json
