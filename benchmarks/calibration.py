@@ -47,7 +47,7 @@ NETWORKS: dict[str, Network] = {
             "augment.views=1",
         ],
     ),
-    "Fashion-MNIST, LeNet": ("fashion", "", ["model=lenet5", "strategy=scratch", "image_size=32", "epochs=6", "split.val=0.1"]),
+    "Fashion-MNIST, LeNet": ("fashion", "", ["model=lenet5", "strategy=scratch", "image_size=28", "epochs=6", "split.val=0.1"]),
     "Fashion-MNIST, overfitted": (
         "fashion-small",
         "",

@@ -27,6 +27,8 @@ FEWEST = 5
 """Held-out images that each class needs for a factor and a shift of its own."""
 NESTED = 2000
 """With more images than these, leaving one fold out cannot change which method is best but by chance: it is chosen once."""
+ENOUGH = {"temperature": 0.5, "vector": 1.0, "isotonic": 1.0}
+"""Standard errors that a method must gain: a single number can do little harm, many can fit what is not there."""
 LEVEL = 0.9
 """How often a conformal set is to hold the true class."""
 
@@ -62,8 +64,8 @@ class Choice:
 def chosen(logits_MK: Logits, labels: Labels, activation: Activation, folds_M: NDArray[np.int64] | None = None) -> Choice:
     """Choose a method by its cross-fitted log loss, and fit it on all M images.
 
-    A temperature is taken where it lowers the loss at all. A method of more numbers is taken only where its loss is lower by
-    more than one standard error of the difference, image by image (after Breiman et al. 1984): so that what is put in is worth
+    From the simplest on, a method takes the place of the one before where its loss is lower by more than `ENOUGH` standard
+    errors of the difference, image by image (after Breiman et al. 1984): so that what is put in, in place of nothing, is worth
     having. Labels as in `calibrators.fitted`. `folds_M` tells which images stand together; None deals them into five folds.
     """
     if folds_M is None:
@@ -140,11 +142,10 @@ def _too_few(method: Method, labels: Labels, classes: int) -> str:
 
 def _simplest(losses: dict[Method, NDArray[np.float64]]) -> Method:
     """The method to take, by each one's loss of each image; see `chosen`."""
-    simple: list[Method] = ["none", "temperature"]
-    taken = min(simple, key=lambda method: float(losses[method].mean()))
-    for method in sorted(losses.keys() - set(simple), key=METHODS.index):
+    taken: Method = "none"
+    for method in sorted(losses, key=METHODS.index)[1:]:
         gained_M = losses[taken] - losses[method]
-        if gained_M.mean() > gained_M.std(ddof=1) / np.sqrt(len(gained_M)):
+        if gained_M.mean() > ENOUGH[method] * gained_M.std(ddof=1) / np.sqrt(len(gained_M)):
             taken = method
     return taken
 
@@ -163,7 +164,7 @@ def told(choice: Choice) -> str:
     named = [f"{each.method} {each.log_loss:.4f}" for each in choice.candidates if each.log_loss is not None]
     if not named:
         return choice.candidates[0].reason
-    return f"by cross-fitted log loss ({', '.join(named)}; more than one number has to gain more than a standard error)"
+    return f"by cross-fitted log loss ({', '.join(named)}; a simpler one stays where little is gained)"
 
 
 def candidates_json(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
