@@ -249,3 +249,11 @@ def test_several_labels_are_explained_by_the_likeliest(patches: Make, tmp_path: 
     told = json.loads(run.report_json.read_text())
     assert told["robustness"][0]["accuracy"] == told["metrics"]["val"]["subset_accuracy"]
     assert set(told["maps"]) <= {mistake["source"] for mistake in told["mistakes"]}
+
+
+def test_a_transformer_is_explained_by_its_attention(coloured: Make, tmp_path: Path) -> None:
+    recipe = RECIPE.model_copy(update={"model": "test_vit", "image_size": 48, "epochs": 1})
+    data = coloured(each=8, side=48)
+    run = train(data, recipe=recipe, out=tmp_path / "run").run
+    (row,) = explain(run.path, [data / "red" / "003.png"], out=tmp_path / "out").maps
+    assert row["method"] == "attention_rollout"
