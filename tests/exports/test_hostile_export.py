@@ -213,7 +213,8 @@ def test_a_networks_code_that_is_arithmetic_on_tensors_passes(tmp_path: Path) ->
         "torch.hub.load('a', 'b')", "[x for x in (1,)]", "lambda: 1", "torch.ops.aten.to(open('x'))", "f'{images}'",
         "w: open('x') = 1", "torch.ops.aten.to.dtype(images, torch.load('x'))", "globals()", "del images", "assert images",
         "torch.ops.aten.linear.default.__globals__", "while True: pass", "with images: pass", "yield images", "def f(): pass",
-        "print(images)", "(x := 1)", "torch.ops.sortal.evil(images)", "try:\n        pass\n    except: pass", "torch.ops.aten.add(1)(2)",
+        "print(images)", "(x := 1)", "torch.ops.sortal.evil(images)", "try:\n        pass\n    except: pass",
+        "torch.ops.aten.add(1)(2)",
         "match images:\n        case 1: pass", "torch.ops.aten.linear[open('x')](1)", "images.numpy()", "w = torch.ops.aten",
     ],
 )  # fmt: skip
