@@ -354,7 +354,7 @@ def test_the_handler_answers_what_is_no_image_with_400_and_the_rest_with_labels(
 ) -> None:
     import zipfile
 
-    from sortal.exports.tensors import imported
+    from sortal.exports.code import imported
 
     workflows.export(trained.path, to="torchserve", out=tmp_path / "out")
     with zipfile.ZipFile(tmp_path / "out" / "classifier.mar") as archive:

@@ -12,8 +12,8 @@ import pytest
 
 from sortal.errors import BundleError
 from sortal.exports import model
+from sortal.exports.code import imported, require_arithmetic, require_ours
 from sortal.exports.model import Export, seal
-from sortal.exports.tensors import imported
 from sortal.preprocess import Preprocess
 
 ABOUT = {
@@ -186,3 +186,82 @@ def test_modules_beside_an_export_do_not_stay_in_the_process(tmp_path: Path) -> 
     assert "beside_it" not in sys.modules
     assert str(tmp_path) not in sys.path
     assert not (tmp_path / "__pycache__").exists()
+
+
+GOOD = """import torch
+from torch import device, inf, nan
+
+def answers(weights, images):
+    w = weights['head.weight']
+    to = torch.ops.aten.to.dtype(images, torch.float32)
+    clamp = torch.ops.aten.clamp.default(to, -inf, 6.0)
+    linear = torch.ops.aten.linear.default(clamp, w, None, device = device(type='cpu'))
+    return (linear,)
+"""
+
+
+def test_a_networks_code_that_is_arithmetic_on_tensors_passes(tmp_path: Path) -> None:
+    (tmp_path / "network.py").write_text(GOOD)
+    require_arithmetic(tmp_path / "network.py")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import os", "open('/tmp/x', 'w')", "torch.load('x.pt')", "torch.ops.load_library('x.so')", "exec('1')", "eval('1')",
+        "__import__('os')", "weights.__class__", "().__class__", "torch.ops.aten.from_file.default('/etc/passwd')",
+        "torch.hub.load('a', 'b')", "[x for x in (1,)]", "lambda: 1", "torch.ops.aten.to(open('x'))", "f'{images}'",
+        "w: open('x') = 1", "torch.ops.aten.to.dtype(images, torch.load('x'))", "globals()", "del images", "assert images",
+        "torch.ops.aten.linear.default.__globals__", "while True: pass", "with images: pass", "yield images", "def f(): pass",
+        "print(images)", "(x := 1)", "torch.ops.sortal.evil(images)", "try:\n        pass\n    except: pass",
+        "torch.ops.aten.add(1)(2)",
+        "match images:\n        case 1: pass", "torch.ops.aten.linear[open('x')](1)", "images.numpy()", "w = torch.ops.aten",
+    ],
+)  # fmt: skip
+def test_a_networks_code_that_could_do_anything_else_is_refused_unrun(tmp_path: Path, line: str) -> None:
+    code = GOOD.replace("    return", f"    {line}\n    return")
+    (tmp_path / "network.py").write_text(code)
+    with pytest.raises(BundleError) as caught:
+        require_arithmetic(tmp_path / "network.py")
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "", "\0", "def answers(:", "(" * 5000, GOOD + "\nopen('x')", "import os\n" + GOOD,
+        GOOD.replace("import torch\n", "import torch as os\n"),
+        GOOD.replace("images):", "images=open('x')):"), GOOD.replace("def answers", "@open\ndef answers"),
+        GOOD.replace("images):", "images) -> open('x'):"), GOOD.replace("images):", "images: open('x')):"), GOOD + GOOD,
+        GOOD.replace("def answers", "def other"), GOOD.replace("def answers", "async def answers"), GOOD + "\nclass A: pass",
+    ],
+    ids=range(15),
+)  # fmt: skip
+def test_code_around_a_network_is_refused_unrun(tmp_path: Path, code: str) -> None:
+    (tmp_path / "network.py").write_text(code)
+    with pytest.raises(BundleError):
+        require_arithmetic(tmp_path / "network.py")
+
+
+def test_a_loader_that_is_not_ours_is_refused_though_its_hash_is_listed(good: Path) -> None:
+    """A stranger can list whatever he wrote; so what is code must be ours to the byte before it is run."""
+    (good / "network.py").write_text(GOOD)
+    (good / "export.json").unlink()
+    export = seal(good, ABOUT)
+    with pytest.raises(BundleError, match=r"loader\.py"), export.open():
+        pass
+    with pytest.raises(BundleError):
+        require_ours(good / "loader.py", "other")
+
+
+def test_a_handler_that_is_not_ours_is_refused_though_its_hash_is_listed(tmp_path: Path) -> None:
+    import zipfile
+
+    folder = tmp_path / "export"
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "classifier.mar", "w") as archive:
+        for name in ("handler.py", "preprocess.py", "decision.py", "model.onnx"):
+            archive.writestr(name, "raise SystemExit('executed')")
+    export = seal(folder, {**ABOUT, "kind": "torchserve", "model": ["classifier.mar"]})
+    with pytest.raises(BundleError, match=r"handler\.py"), export.open():
+        pass

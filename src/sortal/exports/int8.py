@@ -138,11 +138,12 @@ class Work:
 
 
 class _Reader:
-    """Images as ONNX Runtime's calibration reads them."""
+    """Images as ONNX Runtime's calibration reads them: in batches of one size, without which its histograms fail."""
 
     def __init__(self, images_NSSC: NDArray[np.uint8]) -> None:
-        starts = range(0, len(images_NSSC), BATCH)
-        self.feeds = iter([{IMAGES: np.ascontiguousarray(images_NSSC[start : start + BATCH])} for start in starts])
+        size = min(BATCH, len(images_NSSC))
+        starts = range(0, len(images_NSSC) - size + 1, size)
+        self.feeds = iter([{IMAGES: np.ascontiguousarray(images_NSSC[start : start + size])} for start in starts])
 
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
         return next(self.feeds, None)

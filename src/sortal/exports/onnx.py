@@ -16,6 +16,7 @@ from sortal.exports.graphs import IMAGE, PROBABILITIES, described, of_any_size, 
 from sortal.exports.kind import FLOAT16, FLOAT32, INT8, Answers, AnySize, Order
 from sortal.preprocess import Preprocess, network_pixels
 
+ADDED = "sortal."
 MODEL, ANY_SIZE = "model.onnx", "any_size.onnx"
 # Softmax and what stands behind it stays in float32: a probability of 0.9999 has no neighbours in half precision.
 KEPT_IN_FLOAT32 = ["Softmax", "Sigmoid", "Resize"]
@@ -39,7 +40,8 @@ def _halved(model: ModelProto) -> ModelProto:
     from onnxruntime.transformers.onnx_model import OnnxModel
 
     blocked = [*DEFAULT_OP_BLOCK_LIST, *KEPT_IN_FLOAT32]
-    halved: ModelProto = convert_float_to_float16(model, keep_io_types=True, op_block_list=blocked)
+    behind = [node.name for node in model.graph.node if node.name.startswith(ADDED)]  # calibration and novelty
+    halved: ModelProto = convert_float_to_float16(model, keep_io_types=True, op_block_list=blocked, node_block_list=behind)
     OnnxModel(halved).topological_sort()  # casts were put at the end
     return halved
 

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import logging
+import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
+from onnx import ModelProto
 
 from sortal.engines.onnx import chunk_size
 from sortal.errors import MissingExtra
@@ -33,18 +36,14 @@ class OpenVino:
     example = "openvino.py"
 
     def write(self, folder: Path, order: Order) -> Mapping[str, Any]:
-        import onnx
-
         from sortal.exports.graphs import simplified
 
         ov = _openvino()
-        plain = folder / ".model.onnx"
-        onnx.save(simplified(order.bundle.graph), plain)
-        model = ov.convert_model(str(plain))
-        plain.unlink()
+        graph = simplified(order.bundle.graph)
+        model = _converted(ov, graph)
         decided: dict[str, Any] = {"computed_in": COMPUTED_IN[order.precision]}
         if order.precision == INT8:
-            model, told = _quantized(ov, model, order)
+            model, told = _quantized(ov, model, graph, order)
             decided |= told
         model.set_rt_info(json.dumps({**order.about, **decided}, ensure_ascii=False), ["sortal"])
         ov.save_model(model, str(folder / MODEL), compress_to_fp16=False)
@@ -82,8 +81,16 @@ def _runner(ov: Any, core: Any, model: Any, computed_in: str) -> Callable[[NDArr
     return run
 
 
-def _quantized(ov: Any, model: Any, order: Order) -> tuple[Any, dict[str, Any]]:
-    """NNCF's static quantisation, weights per channel; the first form that is good, the last without the layers that hurt."""
+def _converted(ov: Any, graph: ModelProto) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        onnx.save(graph, Path(folder) / "model.onnx")
+        return ov.convert_model(str(Path(folder) / "model.onnx"))
+
+
+def _quantized(ov: Any, model: Any, graph: ModelProto, order: Order) -> tuple[Any, dict[str, Any]]:
+    """The first form that is good: NNCF's, that of ONNX Runtime, NNCF's without the layers that hurt. Weights per channel."""
+    from sortal.exports.int8 import quantized
+
     try:
         import nncf
     except ModuleNotFoundError as error:
@@ -105,11 +112,9 @@ def _quantized(ov: Any, model: Any, order: Order) -> tuple[Any, dict[str, Any]]:
         with _quiet(nncf):
             plain = nncf.quantize(model.clone(), images, preset=nncf.QuantizationPreset.PERFORMANCE, **options)
         yield Candidate("all layers", plain, _runner(ov, core, plain, COMPUTED_IN[FLOAT32]))
-        with _quiet(nncf):
-            finer = nncf.quantize(
-                model.clone(), images, preset=nncf.QuantizationPreset.MIXED, fast_bias_correction=False, **options
-            )
-        yield Candidate("all layers, every bias corrected", finer, _runner(ov, core, finer, COMPUTED_IN[FLOAT32]))
+        ours = quantized(graph, order)  # by ONNX Runtime, which may have left layers out
+        read = _converted(ov, ours.model)
+        yield Candidate(f"as for ONNX: {ours.choice.candidate.told}", read, _runner(ov, core, read, COMPUTED_IN[FLOAT32]))
         with _quiet(nncf):
             kept = nncf.quantize_with_accuracy_control(
                 model.clone(),

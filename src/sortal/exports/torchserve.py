@@ -16,10 +16,10 @@ from PIL import Image
 
 import sortal
 from sortal.exports import describe
+from sortal.exports.code import imported, require_ours
 from sortal.exports.graphs import described
 from sortal.exports.kind import FLOAT32, INT8, Answers, AnySize, Order
 from sortal.exports.onnx import model_of
-from sortal.exports.tensors import imported
 
 ARCHIVE, NAME = "classifier.mar", "classifier"
 HANDLER, MODEL = "handler.py", "model.onnx"
@@ -60,6 +60,8 @@ class TorchServe:
             with zipfile.ZipFile(folder / ARCHIVE) as archive:
                 for name in (HANDLER, *describe.modules(), MODEL):
                     (Path(place) / name).write_bytes(archive.read(name))
+            for name, text in {HANDLER: describe.example(HANDLER), **describe.modules()}.items():
+                require_ours(Path(place) / name, text)
             handler = imported(Path(place) / HANDLER, beside=True).Classifier()
             handler.initialize(SimpleNamespace(system_properties={"model_dir": place}))
 
