@@ -114,6 +114,7 @@ def test_the_metrics_count_what_was_said(client: httpx.Client) -> None:
         assert number(f'sortal_stage_seconds_count{{stage="{stage}"}}') > 0
 
 
+@pytest.mark.slow
 def test_what_is_too_much_is_refused_at_once_and_the_rest_is_answered(colours: Path) -> None:
     with served(colours, "--queue", 4, "--runtime", "onnxruntime") as running:
         large = picture("red", "PNG", (2000, 2000))
@@ -152,6 +153,7 @@ def test_requests_that_are_sent_before_the_answer_to_the_first_are_answered_in_o
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_when_whoever_was_let_in_is_answered(colours: Path, number: int) -> None:
     large, told, asked = picture("red", "PNG", (2000, 2000)), [], threading.Semaphore(0)
@@ -178,6 +180,7 @@ def test_a_signal_ends_it_when_whoever_was_let_in_is_answered(colours: Path, num
     assert "Traceback" not in running.said
 
 
+@pytest.mark.slow
 def test_no_decoder_outlives_its_server(colours: Path) -> None:
     from tests.serving.served import children
 
@@ -199,6 +202,7 @@ def _command(pid: int) -> str:
         return ""
 
 
+@pytest.mark.slow
 def test_a_bundle_that_is_swapped_under_the_server_answers_when_it_has_passed(tmp_path: Path) -> None:
     import shutil
 
