@@ -4,6 +4,8 @@ import concurrent.futures
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.harness import surroundings
 from sortal import workflows
 from sortal.errors import BundleError, DataError, MachineFailed
 from tests.serving.served import Served, answer, colour_bundle, picture, post, served, status
@@ -230,14 +233,11 @@ def test_a_bundle_that_is_swapped_under_the_server_answers_when_it_has_passed(tm
         assert "sortal_models_refused 0.0" in client.get("/metrics").text
 
 
-def test_what_is_not_installed_is_told_with_what_brings_it(colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    from sortal.errors import MissingExtra
-
-    for name in [each for each in sys.modules if each.startswith(("sortal.serving.server", "sortal.serving.app", "uvicorn"))]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
-    with pytest.raises(MissingExtra) as caught:
-        workflows.serve(colours)
-    assert "sortal[serve]" in caught.value.hint
+def test_what_is_not_installed_is_told_with_what_brings_it(colours: Path) -> None:
+    code = (
+        "import sys; sys.modules['uvicorn'] = None\n"
+        "from sortal.cli.main import main\n"
+        "sys.exit(main(['serve', sys.argv[1], '--port', '0']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, colours], env=surroundings(), capture_output=True, text=True)
+    assert (done.returncode, "sortal[serve]" in done.stderr) == (2, True), done.stderr
