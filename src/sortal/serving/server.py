@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import logging
 import signal
 import socket
@@ -96,9 +95,6 @@ def run(wanted: Wanted, listener: socket.socket, *, began: Callable[[], None] = 
 
     async def serving() -> None:
         async with server.running():
-            # What is there now stays: no need to look through it again for what nobody uses any more.
-            gc.collect()
-            gc.freeze()
             await Uvicorn(config, began, server.drain).serve(sockets=[listener])
 
     # It warns of every request that is none: whoever sends those would fill the log.
