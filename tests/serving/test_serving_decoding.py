@@ -74,6 +74,7 @@ def test_a_limit_of_pixels_holds_whatever_the_bundle_allows() -> None:
     run(work, limits=Limits(pixels=1000))
 
 
+@pytest.mark.slow
 def test_an_image_that_takes_more_memory_than_is_allowed_is_refused_and_the_process_lives_on() -> None:
     async def work(decoders: Decoders) -> None:
         with pytest.raises(Refused) as caught:
@@ -85,6 +86,7 @@ def test_an_image_that_takes_more_memory_than_is_allowed_is_refused_and_the_proc
     run(work, limits=Limits(decode_bytes=32 << 20))
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_is_ended_and_replaced() -> None:
     async def work(decoders: Decoders) -> None:
         began = time.monotonic()
@@ -117,6 +119,7 @@ def test_a_process_that_dies_costs_one_image() -> None:
     run(work)
 
 
+@pytest.mark.slow
 def test_whoever_goes_away_takes_no_process_along() -> None:
     async def work(decoders: Decoders) -> None:
         for _ in range(5):

@@ -4,6 +4,8 @@ import concurrent.futures
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.harness import surroundings
 from sortal import workflows
 from sortal.errors import BundleError, DataError, MachineFailed
 from tests.serving.served import Served, answer, colour_bundle, picture, post, served, status
@@ -114,6 +117,7 @@ def test_the_metrics_count_what_was_said(client: httpx.Client) -> None:
         assert number(f'sortal_stage_seconds_count{{stage="{stage}"}}') > 0
 
 
+@pytest.mark.slow
 def test_what_is_too_much_is_refused_at_once_and_the_rest_is_answered(colours: Path) -> None:
     with served(colours, "--queue", 4, "--runtime", "onnxruntime") as running:
         large = picture("red", "PNG", (2000, 2000))
@@ -152,6 +156,7 @@ def test_requests_that_are_sent_before_the_answer_to_the_first_are_answered_in_o
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_when_whoever_was_let_in_is_answered(colours: Path, number: int) -> None:
     large, told, asked = picture("red", "PNG", (2000, 2000)), [], threading.Semaphore(0)
@@ -178,6 +183,7 @@ def test_a_signal_ends_it_when_whoever_was_let_in_is_answered(colours: Path, num
     assert "Traceback" not in running.said
 
 
+@pytest.mark.slow
 def test_no_decoder_outlives_its_server(colours: Path) -> None:
     from tests.serving.served import children
 
@@ -199,6 +205,7 @@ def _command(pid: int) -> str:
         return ""
 
 
+@pytest.mark.slow
 def test_a_bundle_that_is_swapped_under_the_server_answers_when_it_has_passed(tmp_path: Path) -> None:
     import shutil
 
@@ -226,14 +233,11 @@ def test_a_bundle_that_is_swapped_under_the_server_answers_when_it_has_passed(tm
         assert "sortal_models_refused 0.0" in client.get("/metrics").text
 
 
-def test_what_is_not_installed_is_told_with_what_brings_it(colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    from sortal.errors import MissingExtra
-
-    for name in [each for each in sys.modules if each.startswith(("sortal.serving.server", "sortal.serving.app", "uvicorn"))]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
-    with pytest.raises(MissingExtra) as caught:
-        workflows.serve(colours)
-    assert "sortal[serve]" in caught.value.hint
+def test_what_is_not_installed_is_told_with_what_brings_it(colours: Path) -> None:
+    code = (
+        "import sys; sys.modules['uvicorn'] = None\n"
+        "from sortal.cli.main import main\n"
+        "sys.exit(main(['serve', sys.argv[1], '--port', '0']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, colours], env=surroundings(), capture_output=True, text=True)
+    assert (done.returncode, "sortal[serve]" in done.stderr) == (2, True), done.stderr

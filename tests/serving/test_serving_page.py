@@ -159,6 +159,7 @@ def test_a_model_that_abstains_says_that_it_is_not_sure(page: Page, tmp_path: Pa
     looked_at(page, "abstains")
 
 
+@pytest.mark.slow
 def test_names_from_a_bundle_are_text_and_nothing_else(browser: Browser, tmp_path: Path) -> None:
     evil = "<img src=x onerror=\"document.title='hacked'\">"
     path = colour_bundle(tmp_path / "b", classes=[evil, "green", "blue"]).path
@@ -172,6 +173,7 @@ def test_names_from_a_bundle_are_text_and_nothing_else(browser: Browser, tmp_pat
         assert page.browser.value("document.title") == "What is it? · sortal"
 
 
+@pytest.mark.slow
 def test_a_server_with_a_token_asks_for_it(browser: Browser, colours: Path, tmp_path: Path) -> None:
     token = "a-token-of-24-characters"
     with served(colours, "--runtime", "onnxruntime", environment={"SORTAL_TOKEN": token}) as running:

@@ -88,7 +88,14 @@ class Desk:
 
     async def answers(self, model: Model, images: Sequence[bytes], deadline: float) -> list[Told]:
         """What the network says of each; what cannot be read has its reason, and what was shed raises."""
-        found = await asyncio.gather(*(self._answer(model, image, deadline) for image in images), return_exceptions=True)
+        found: Sequence[NDArray[np.float32] | BaseException]
+        if len(images) == 1:  # without a task of its own
+            try:
+                found = [await self._answer(model, images[0], deadline)]
+            except Refused as refused:
+                found = [refused]
+        else:
+            found = await asyncio.gather(*(self._answer(model, image, deadline) for image in images), return_exceptions=True)
         told: list[Told] = []
         for each in found:
             if isinstance(each, Refused) and each.status in (413, 422):

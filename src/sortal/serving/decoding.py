@@ -79,6 +79,27 @@ class Decoder:
         self.process.wait()
 
 
+class Watch:
+    """Ends a process that has worked for too long on one image, or has been silent for far too long.
+
+    Its own time counts, since on a busy machine a good image takes long as well.
+    """
+
+    def __init__(self, decoder: Decoder, limits: Limits) -> None:
+        self.decoder, self.limits = decoder, limits
+        self.ended = False
+        self._worked, self._began = decoder.worked(), time.monotonic()
+        self.timer = asyncio.get_running_loop().call_later(limits.decode_seconds, self._look)
+
+    def _look(self) -> None:
+        left = self.limits.decode_seconds - (self.decoder.worked() - self._worked)
+        if left > 0 and time.monotonic() - self._began < self.limits.deadline:
+            self.timer = asyncio.get_running_loop().call_later(max(left, 0.05), self._look)
+            return
+        self.ended = True
+        self.decoder.process.kill()  # whoever waits for its answer finds the connection closed
+
+
 class Decoders:
     """A bounded pool of decoding processes; first come, first served."""
 
@@ -142,32 +163,20 @@ class Decoders:
         raise Refused(status, bytes(payload).decode("utf-8", "replace"), hint="send another image")
 
     async def _bounded(self, decoder: Decoder, about: bytes, data: bytes) -> tuple[int, bytearray]:
+        """What came of one image; raises `Refused` where the process took too long, and was ended, or died."""
         self.busy += 1
+        watch = Watch(decoder, self.limits)
         try:
-            answer = await self._in_time(decoder, asyncio.ensure_future(decoder.ask(about, data)))
-        except (TimeoutError, OSError) as error:
+            answer = await decoder.ask(about, data)
+        except OSError as error:
             self._replace(decoder)
-            slow = isinstance(error, TimeoutError)
-            reason = f"took longer than {self.limits.decode_seconds:g} s" if slow else "broke its decoder"
+            reason = f"took longer than {self.limits.decode_seconds:g} s" if watch.ended else "broke its decoder"
             raise Refused(422, f"the image {reason}", hint="send another image") from error
         finally:
             self.busy -= 1
+            watch.timer.cancel()
         self._give_back(decoder)
         return answer
-
-    async def _in_time(self, decoder: Decoder, asked: "asyncio.Future[tuple[int, bytearray]]") -> tuple[int, bytearray]:
-        """The answer; raises `TimeoutError` where the process has worked for too long, or has been silent for far too long.
-
-        Its own time counts, since on a busy machine a good image takes long as well.
-        """
-        worked, began = decoder.worked(), time.monotonic()
-        left = self.limits.decode_seconds
-        while not (await asyncio.wait([asked], timeout=max(left, 0.05)))[0]:
-            left = self.limits.decode_seconds - (decoder.worked() - worked)
-            if left <= 0 or time.monotonic() - began > self.limits.deadline:
-                asked.cancel()
-                raise TimeoutError
-        return await asked
 
     async def _free(self) -> Decoder:
         if self._idle:

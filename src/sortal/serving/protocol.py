@@ -15,12 +15,15 @@ LONGEST_HEAD = 32_768
 """Bytes of a request's line and headers; more than any browser or client sends."""
 LINGER = 0.3
 """Seconds that an idle connection stays open when the server ends: a request may be on its way."""
+FIXED = b"content-type: application/json\r\n" + b"".join(b"%b: %b\r\n" % pair for pair in HEADERS)
 ASKS = (b"/predict", b"/explain", b"/infer")
 """How the addresses end that cost something."""
 
 
 def protocol(desk: Desk, limits: Limits, draining: Callable[[], bool]) -> type[asyncio.Protocol]:
     """The class whose instances are connections."""
+
+    counted = {status: desk.telemetry.requests.labels("refused", str(status)) for status in (431, 503)}
 
     class Connection(HttpToolsProtocol):
         timer: asyncio.TimerHandle | None = None
@@ -132,13 +135,13 @@ def protocol(desk: Desk, limits: Limits, draining: Callable[[], bool]) -> type[a
             self.shedding, self.ending = True, last
             if refused.status == 503:
                 desk.telemetry.shed.labels(refused.reason).inc()
-            desk.telemetry.requests.labels("refused", str(refused.status)).inc()
+            counted[refused.status].inc()
             self._write(refused, close=False)
 
         def _write(self, refused: Refused, *, close: bool) -> None:
             body = refused.body
-            lines = [STATUS_LINE[refused.status], b"content-type: application/json\r\n"]
-            lines += [b"%b: %b\r\n" % pair for pair in (*self.server_state.default_headers, *HEADERS)]
+            lines = [STATUS_LINE[refused.status], FIXED]
+            lines += [b"%b: %b\r\n" % pair for pair in self.server_state.default_headers]
             lines += [b"%b: %b\r\n" % (name.encode(), value.encode()) for name, value in refused.headers.items()]
             lines += [b"connection: close\r\n"] if (close or self.ending) and "connection" not in refused.headers else []
             self.transport.write(b"".join([*lines, b"content-length: %d\r\n\r\n" % len(body), body]))

@@ -65,9 +65,10 @@ def serve(
         token=token,
         local=local,
     )
-    listener = server.listening(host, port)
     shown = f"[{host}]" if ":" in host else host
-    server.run(wanted, listener, began=lambda: began(f"http://{shown}:{listener.getsockname()[1]}"))
+    with server.listening(host, port) as listener:
+        address = f"http://{shown}:{listener.getsockname()[1]}"
+        server.run(wanted, listener, began=lambda: began(address))
 
 
 def tell(source: str, probs_K: NDArray[np.float32], novelty: float | None, bundle: Bundle, top: int) -> dict[str, Any]:
