@@ -37,6 +37,7 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "adam": {"name": "adam"},
     "adamw": {"name": "adamw", "clip": 1.0, "layer_decay": 1.0},
     "rmsprop": {"name": "rmsprop"},
+    "muon": {"name": "muon", "bias_rate": 4.0},
 }
 SCHEDULES: dict[str, dict[str, Any]] = {
     "constant": {"name": "constant"},

@@ -3,6 +3,7 @@
 import os
 import platform
 from collections.abc import Mapping
+from copy import deepcopy
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from sortal.engines.torch.models.body import Body
 from sortal.engines.torch.models.weights import file_of, licence_of, load_weights, sha256_of
 from sortal.engines.torch.network import Deployed, Network, NetworkInTraining, make_head
 from sortal.engines.torch.session import TorchSession
+from sortal.engines.torch.start import prepared
 from sortal.engines.torch.tasks import TASKS, TorchTask
 from sortal.engines.torch.thaw import Thawing
 from sortal.errors import NotSupported
@@ -88,7 +90,8 @@ class TorchEngine:
 
     def _require_exportable(self, recipe: Recipe, preprocess: Preprocess, classes: int) -> None:
         """Raise `NotSupported` before a training that could not end in a bundle; a few seconds, once for each network."""
-        deployed = Deployed(self._network(recipe, preprocess, classes), TASKS[recipe.task].probabilities)
+        network = self._network(recipe, preprocess, classes)
+        deployed = Deployed(network, TASKS[recipe.task].probabilities, recipe.test_views)
         to_onnx(deployed, size=preprocess.size, channels=preprocess.channels, output="probabilities")
 
     def _fastest_runtime(self, recipe: Recipe, preprocess: Preprocess) -> tuple[str, str]:
@@ -103,7 +106,7 @@ class TorchEngine:
         return TorchFrozen(recipe, preprocess, self._cut(recipe, preprocess, self._network(recipe, preprocess, classes=2)))
 
     def parameters(self, recipe: Recipe, preprocess: Preprocess, classes: int) -> Parameters:
-        body = _shapes(recipe.model, preprocess.channels, preprocess.size, recipe.stem)
+        body = prepared(deepcopy(_shapes(recipe.model, preprocess.channels, preprocess.size, recipe.stem)), recipe.start)
         with torch.device("meta"):
             network = Network(body, make_head(recipe.head, body.dimensions, classes), preprocess)
         phases = Thawing(recipe, network).phases
@@ -128,6 +131,8 @@ class TorchEngine:
             head = make_head(recipe.head, stored.features.shape[0], classes)
             return TorchSession(recipe, samples, head, stored, dict.fromkeys(head.state_dict(), 0), device)
         network = self._in_training(recipe, preprocess, classes, stored=stored is not None)
+        if recipe.grow.start:
+            _require_small_sides(recipe, network, preprocess)
         inputs = stored or PixelInputs(samples, recipe, preprocess, device)
         return TorchSession(recipe, samples, network, inputs, network.depths(), device)
 
@@ -140,7 +145,7 @@ class TorchEngine:
         else:
             assert tensors.keys() == Thawing(recipe, network).changing, "weights of another part of the network"
             network.load_state_dict(tensors, strict=False)  # what stayed frozen is there already
-        return TorchAssembled(network, preprocess, TASKS[recipe.task])
+        return TorchAssembled(network, preprocess, TASKS[recipe.task], recipe.test_views)
 
     def training_views(
         self, recipe: Recipe, preprocess: Preprocess, samples: Samples, rows_N: NDArray[np.int64]
@@ -223,6 +228,7 @@ class TorchEngine:
         body = table.create(recipe.model, channels=preprocess.channels, image_size=preprocess.size, stem=recipe.stem)
         if self._pretrained(recipe):
             load_weights(body, recipe.model, recipe.weights, sha256=recipe.weights_sha256)
+        body = prepared(body, recipe.start)
         _require_small_enough(recipe.model, body)
         torch.manual_seed(HEAD_SEED ^ recipe.seed)
         head = make_head(recipe.head, body.dimensions, classes)
@@ -264,13 +270,26 @@ def _require_small_enough(name: str, body: Body) -> None:
         )
 
 
+def _require_small_sides(recipe: Recipe, network: Network, preprocess: Preprocess) -> None:
+    """Raise `NotSupported` where the network does not take the smaller images that a growing training begins with."""
+    small = torch.zeros((2, preprocess.channels, recipe.grow.start, recipe.grow.start))
+    try:
+        with torch.no_grad():
+            network.eval()(small)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise NotSupported(
+            f"{recipe.model} for images of {preprocess.size} pixels does not take smaller ones of {recipe.grow.start}",
+            hint="set grow.start to 0 or to more pixels, or take a network that ends in global pooling",
+        ) from error
+
+
 class TorchAssembled:
     """A trained network on the processor, in float32, whatever it was trained in."""
 
-    def __init__(self, network: Network, preprocess: Preprocess, task: TorchTask) -> None:
+    def __init__(self, network: Network, preprocess: Preprocess, task: TorchTask, test_views: str = "one") -> None:
         self.network = network.float().eval()
         self.preprocess = preprocess
-        self.deployed = Deployed(self.network, task.probabilities).eval()
+        self.deployed = Deployed(self.network, task.probabilities, test_views).eval()
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         return {name: tensor.contiguous().numpy().copy() for name, tensor in self.network.state_dict().items()}

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sortal.engines.torch.cut import Cut
 from sortal.engines.torch.models.body import Body
@@ -101,18 +102,56 @@ class FrozenFromBytes(nn.Module):
 
 
 class Deployed(nn.Module):
-    """A network as it is deployed: uint8 images (N, S, S, C) in, the task's probabilities of logits / temperature out."""
+    """A network as it is deployed: uint8 images (N, S, S, C) in, the task's probabilities of logits / temperature out.
+
+    The logits are those of the image, or the weighted mean over its `views`.
+    """
 
     temperature: Tensor
 
-    def __init__(self, network: Network, probabilities: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, network: Network, probabilities: Callable[[Tensor], Tensor], views: str = "one") -> None:
         super().__init__()
         self.network = network
+        self.views = VIEWS[views]
         self.probabilities = probabilities
         self.register_buffer("temperature", torch.ones(()))
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.probabilities(self.network(_in_unit_range(images)) / self.temperature)
+        views = self.views(_in_unit_range(images))
+        if len(views) == 1:
+            logits: Tensor = self.network(views[0][1])
+        else:
+            # One after the other: together they are as much arithmetic and several times the memory.
+            logits = torch.stack([weight * self.network(view) for weight, view in views]).sum(0)
+        return self.probabilities(logits / self.temperature)
+
+
+def _as_it_is(images: Tensor) -> list[tuple[float, Tensor]]:
+    return [(1.0, images)]
+
+
+def _mirror(images: Tensor) -> list[tuple[float, Tensor]]:
+    return [(0.5, images), (0.5, images.flip(-1))]
+
+
+def _mirror_and_shift(images: Tensor) -> list[tuple[float, Tensor]]:
+    """Six views: the image counts as much as its two shifted copies together, and each of them is seen mirrored too.
+
+    airbench's (Jordan 2024), with what a shift uncovers mirrored at the border.
+    """
+    height, width = images.shape[-2:]
+    padded = functional.pad(images, (1, 1, 1, 1), "reflect")
+    moved = [padded[..., :height, :width], padded[..., 2:, 2:]]
+    views = [(0.5, images), *((0.25, view) for view in moved)]
+    return [(weight * half, turned) for weight, view in views for half, turned in _mirror(view)]
+
+
+VIEWS: dict[str, Callable[[Tensor], list[tuple[float, Tensor]]]] = {
+    "one": _as_it_is,
+    "mirror": _mirror,
+    "mirror_and_shift": _mirror_and_shift,
+}
+"""From images to what the network sees of each, with the weight of each view's logits; by the recipe's `test_views`."""
 
 
 def _in_unit_range(images_NSSC: Tensor) -> Tensor:
