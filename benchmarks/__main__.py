@@ -14,6 +14,10 @@ BENCHMARKS = {
     "fashion": "Fashion-MNIST: ours and the seeds' SimpleCNN, time to a test accuracy of 0.92",
     "ladder": "the seeds' networks on the data sets they name: accuracy, epochs, minutes; up to an hour each",
     "imbalance": "a Fashion-MNIST whose classes are ten to one: the planned recipe against plain training, paired macro F1",
+    "cifar10-080": "CIFAR-10: ours and the seeds' CIFAR10CNN, time to a test accuracy of 0.80",
+    "cifar10-090": "CIFAR-10: ours and airbench94 on this processor, time to a test accuracy of 0.90",
+    "train-step": "CIFAR10CNN in training: images a second, ours and the seeds' loop",
+    "peak-share": "a residual network in training: share of the measured bf16 matrix peak",
     "kills": "SIGKILL at random moments, then resume: are the weights the same bytes?",
     "startup": "how long `sortal --help` and `sortal predict` take from a cold start, with torch not importable",
     "serving": "sortal serve beside LitServe and FastAPI: load, overload, memory, SIGTERM",
@@ -21,9 +25,14 @@ BENCHMARKS = {
 }
 
 
+def module_of(name: str) -> str:
+    """Where a benchmark stands: 'train-step' in benchmarks/train_step.py."""
+    return f"benchmarks.{name.replace('-', '_')}"
+
+
 def main(words: list[str]) -> int:
     """Run the benchmark that `words` name; 0, or 1 where a claim did not hold."""
-    about = "\n".join(f"  {name:10} {text}" for name, text in BENCHMARKS.items())
+    about = "\n".join(f"  {name:11} {text}" for name, text in BENCHMARKS.items())
     first = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, epilog=f"benchmarks:\n{about}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -31,7 +40,7 @@ def main(words: list[str]) -> int:
     first.add_argument("name", choices=BENCHMARKS, metavar="NAME")
     name = first.parse_args(words[:1] or ["--help"]).name
 
-    module = import_module(f"benchmarks.{name}")
+    module = import_module(module_of(name))
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks {name}", description=module.__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
     parser.add_argument("--log", action="store_true", help="write the result to benchmarks/results/, under today's date")

@@ -124,6 +124,7 @@ class TorchEngine:
         torch.set_num_threads(1 if head_alone else recipe.threads)
         devices.make_repeatable(recipe.deterministic)
         device = devices.device()
+        devices.keep_memory(device)
         classes = len(samples.classes)
         stored = None if samples.features is None else FeatureInputs(samples, samples.features, recipe, device)
         if stored is not None and head_alone:
