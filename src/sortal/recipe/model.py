@@ -207,6 +207,12 @@ class Recipe(Group):
                 problems.append(f"layout: strategy 'features' trains on vectors, which have none, got {self.layout!r}")
             if self.optimizer.layer_decay != 1:
                 problems.append("optimizer.layer_decay: strategy 'features' trains the head alone; set it to 1")
+            if self.optimizer.bias_rate != 1:
+                problems.append(
+                    "optimizer.bias_rate: it is of the body's biases, and strategy 'features' trains the head alone"
+                )
+            if self.optimizer.name == "muon":
+                problems.append("optimizer.name: 'muon' leaves the head to sgd, and strategy 'features' trains nothing else")
         elif self.runtime not in ("auto", "torch") and not self.may_be_stored:
             problems.append(f"runtime: strategy {self.strategy!r} has no frozen part for {self.runtime!r} to compute")
         if self.weights_sha256 and (self.strategy == "scratch" or self.weights in ("none", "hub")):
