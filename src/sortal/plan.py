@@ -263,7 +263,8 @@ def _mirrored(values: dict[str, Any], found: Facts) -> tuple[dict[str, Any], lis
         values["test_views"] = "one"
         reason = f"classes such as {sided[0]!r} may change when mirrored; set augment.flip=0.5 if they do not"
     else:
-        reason = "assumed that a mirrored image keeps its class; set augment.flip=0 if it does not"
+        also = " and test_views=one" if values["test_views"] != "one" else ""
+        reason = f"assumed that a mirrored image keeps its class; set augment.flip=0{also} if it does not"
     why = [Decision("augment.flip", f"{values['augment']['flip']:g}", reason)]
     views = values["test_views"]
     if views != "one":

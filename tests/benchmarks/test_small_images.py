@@ -65,15 +65,15 @@ def test_without_a_peer_nothing_is_compared() -> None:
 def steps(rate: float, share: float) -> harness.Ran:
     answer = {
         "images_per_second": rate, "operations_per_image": 1.0, "operations_per_second": 1.0,
-        "peak_operations_per_second": 1.0, "share_of_peak": share, "precision": "bf16", "layout": "channels_last", "profile": {},
+        "peak_operations_per_second": 1.0, "share_of_peak": share, "precision": "bf16", "layout": "channels_last",
+        "profile": {},
     }  # fmt: skip
     return ran(1.0, answer)
 
 
 def test_steps_are_compared_by_their_medians() -> None:
-    result = train_step.compared(
-        [steps(250, 0.6), steps(300, 0.7), steps(10, 0.1)], [steps(100, 0), steps(90, 0), steps(110, 0)]
-    )
+    seeds = [steps(100, 0), steps(90, 0), steps(110, 0)]
+    result = train_step.compared([steps(250, 0.6), steps(300, 0.7), steps(10, 0.1)], seeds)
     assert (result.ours, result.peer, result.ratio) == (250, 100, 2.5)
     assert [claim.holds for claim in result.claims] == [True]
     slower = train_step.compared([steps(229, 0.6)], [steps(100, 0)])

@@ -94,7 +94,8 @@ def test_settings_are_judged_before_the_recipe_is_known_by_their_own_keys_only()
         (["strategy=full", "start.identity=true"], "does not begin with random weights"),
         (["strategy=scratch", "grow.start=300"], "at most image_size"),
         (["strategy=last_layers", "grow.start=100"], "stored outputs, which have one size"),
-        (["split.folds=5", "test_views=mirror"], "which are of one view"),
+        (["split.folds=5", "augment.flip=0.5", "test_views=mirror"], "which are of one view"),
+        (["test_views=mirror"], "set test_views = 'one'"),
         (["resize=100"], "resize must be 0 or at least image_size"),
         (["split.val=0.6", "split.test=0.5"], "must leave images for training"),
         (["strategy=scratch", "weights=hub"], "starts from random weights"),
@@ -152,7 +153,7 @@ def test_a_group_given_as_a_number_is_a_mistake_not_a_crash() -> None:
         (["optimizer.nesterov=true", "optimizer.name=muon"], "muon always looks ahead"),
         (["average.every=2"], "every belongs to name = 'lookahead', got 2 with 'none'"),
         (["start.whiten_until=0.5"], "whiten_until belongs to whiten = 'bias', got 0.5 with 'none'"),
-        (["augment.alternate_flip=true"], "set flip = 0.5, got 0"),
+        (["augment.alternate_flip=true", "augment.flip=0.3"], "set flip = 0.5, got 0.3"),
     ],
 )
 def test_words_about_losses_and_samplers_that_would_do_nothing_or_twice_the_work_are_refused(

@@ -232,6 +232,11 @@ class Recipe(Group):
             problems.append(
                 f"grow: strategy {self.strategy!r} may train on stored outputs, which have one size: set grow.start to 0"
             )
+        if self.test_views != "one" and not self.augment.flip:
+            problems.append(
+                "test_views: augment.flip = 0 says that a mirror image may be of another class, so it should not be asked "
+                "either: set test_views = 'one'"
+            )
         if self.test_views != "one" and self.split.folds:
             problems.append(
                 "test_views: with split.folds each image is judged by its stored outputs, which are of one view: set 'one'"

@@ -112,7 +112,7 @@ CHANGES: list[dict[str, Any]] = [
     {"optimizer": Optimizer(accumulate=2), "batch_size": 4},
     {"micro_batch": 3},
     {"optimizer": Optimizer(name="muon")},
-    {"optimizer": Optimizer(name="muon"), "precision": "fp16", "model": "simple_cnn"},
+    {"optimizer": Optimizer(name="muon"), "precision": "fp16"},
     {"average": Average(name="lookahead", decay=0.9, every=2)},
     {"augment": Augment(flip=0.5, alternate_flip=True)},
     BRISK,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sortal.engines.onnx import OnnxGraph
 from sortal.engines.torch.engine import ENGINE, TorchAssembled
 from sortal.preprocess import Preprocess
-from sortal.recipe import Recipe
+from sortal.recipe import Augment, Recipe
 
 GEOMETRY = Preprocess(16, 16, 3, mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.2))
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
@@ -17,6 +17,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), dtype=np.uint
 def assembled(views: str) -> TorchAssembled:
     recipe = Recipe(
         model="brisk_s", weights="none", strategy="scratch", image_size=16, threads=1, test_views=views,  # type: ignore[arg-type]
+        augment=Augment(flip=0.5),
     )  # fmt: skip
     network = ENGINE._network(recipe, GEOMETRY, 3)
     with torch.no_grad():
