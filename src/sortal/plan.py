@@ -24,7 +24,7 @@ FEW = 2_000
 SMALL_SIDE = 64
 """Pixels of the median image's longer side up to which images are small enough to train on from scratch."""
 MANY_SMALL = 20_000
-"""Training images from which on a twentieth of them is enough to calibrate on."""
+"""Training images from which on a twentieth of them is enough to calibrate on, and a network from scratch may be wide."""
 CROSS_VALIDATION_FOLDS = 5
 IMBALANCED = 10.0
 """Largest to smallest class from which rare classes come more often: Buda et al. (2018) see them suffer from there on, and at
@@ -168,7 +168,9 @@ def _frozen(found: Facts) -> tuple[dict[str, Any], list[Decision]]:
 
 
 def _from_scratch(found: Facts, machine: Machine) -> tuple[dict[str, Any], list[Decision]]:
-    recipe = presets.small_best() if machine.accelerator else presets.small_images()
+    few = found.training_images < MANY_SMALL
+    many = presets.small_best() if machine.accelerator else presets.small_images()
+    recipe = presets.small_few() if few else many
     size = max(16, min(SMALL_SIDE, round(found.side)))
     values = recipe.model_dump(mode="json") | {
         "grow": _growing(size),
@@ -177,11 +179,12 @@ def _from_scratch(found: Facts, machine: Machine) -> tuple[dict[str, Any], list[
         "channels": 1 if found.grey else 3,
         "split": _shares(found),
     }
-    why = (
-        f"an accelerator is at hand, so it is trained for {recipe.epochs} epochs, with erased rectangles"
-        if machine.accelerator
-        else f"for {machine.cores} cores without an accelerator; small_quick is quicker, small_best better"
-    )
+    if few:
+        why = f"narrow, and in small batches, since {found.training_images:,} images make few steps an epoch"
+    elif machine.accelerator:
+        why = f"an accelerator is at hand, so it is trained for {recipe.epochs} epochs, with erased rectangles"
+    else:
+        why = f"for {machine.cores} cores without an accelerator; recipe small_quick is quicker, small_best better"
     return values, [
         Decision("model", values["model"], why),
         Decision(
@@ -196,17 +199,16 @@ def _from_scratch(found: Facts, machine: Machine) -> tuple[dict[str, Any], list[
         Decision("start.identity", "true", "convolutions that begin by handing on what they get learn from the first step on"),
         Decision("optimizer.name", recipe.optimizer.name, "a fifth fewer epochs than SGD to the same accuracy, says airbench"),
         *(
-            [Decision("grow.start", str(values["grow"]["start"]), "the first epochs cost less on smaller images")]
-            if values["grow"]["start"]
+            [Decision("grow.start", f"{values['grow']['start']:g}", "the first epochs cost less on smaller images")]
+            if values["grow"]["start"] < 1
             else []
         ),
     ]
 
 
 def _growing(size: int) -> dict[str, Any]:
-    """Five eighths of the side to begin with, in steps that are worth it; images of up to 24 pixels have nothing to spare."""
-    start = 4 * round(size * 0.625 / 4)
-    return {"start": start, "until": 0.6} if size >= 28 else {"start": 0}
+    """As the preset, but for images of up to 24 pixels, which have nothing to spare."""
+    return presets.small_images().grow.model_dump(mode="json") if size > 24 else {"start": 1.0}
 
 
 def _staged(found: Facts, machine: Machine) -> tuple[dict[str, Any], list[Decision]]:

@@ -240,21 +240,32 @@ STEP_OF_SIDES = 4
 class Grow(Group):
     """Progressive resizing: the training begins with images made smaller, which cost less, and ends with whole ones."""
 
-    start: int = Field(default=0, ge=0, le=2048)
-    """Pixels on each side at the first step; 0 is off. Sides grow by 4 pixels at a time."""
+    start: float = Field(default=1.0, gt=0, le=1)
+    """Share of the image's side at the first step, to the nearest 4 pixels, by which sides then grow at a time; 1 is off."""
     until: float = Field(default=0.5, gt=0, le=1)
     """Share of the training after which images have their own side."""
 
     def side(self, full: int, progress: float) -> int:
         """Pixels on each side when a share `progress` of all steps is done.
 
-        >>> [Grow(start=24, until=0.5).side(32, progress) for progress in (0.0, 0.24, 0.25, 0.5, 0.9)]
+        >>> [Grow(start=0.75, until=0.5).side(32, progress) for progress in (0.0, 0.24, 0.25, 0.5, 0.9)]
         [24, 24, 28, 32, 32]
         """
-        if not self.start or progress >= self.until:
+        first = self.first(full)
+        if first == full or progress >= self.until:
             return full
-        steps = -(-(full - self.start) // STEP_OF_SIDES)
-        return self.start + STEP_OF_SIDES * int(steps * progress / self.until)
+        steps = -(-(full - first) // STEP_OF_SIDES)
+        return first + STEP_OF_SIDES * int(steps * progress / self.until)
+
+    def first(self, full: int) -> int:
+        """Pixels on each side at the first step.
+
+        >>> [Grow(start=0.625).first(full) for full in (2, 16, 28, 32, 64)]
+        [2, 12, 16, 20, 40]
+        """
+        if self.start == 1:
+            return full
+        return min(full, max(STEP_OF_SIDES, STEP_OF_SIDES * int(full * self.start / STEP_OF_SIDES + 0.5)))
 
 
 class Stop(Group):

@@ -226,11 +226,9 @@ class Recipe(Group):
             problems.append(
                 f"start: strategy {self.strategy!r} does not begin with random weights; set whiten 'none', no identity"
             )
-        if self.grow.start > self.image_size:
-            problems.append(f"grow.start must be at most image_size ({self.image_size}), got {self.grow.start}")
-        if self.grow.start and self.keeps_frozen:
+        if self.grow.start < 1 and self.keeps_frozen:
             problems.append(
-                f"grow: strategy {self.strategy!r} may train on stored outputs, which have one size: set grow.start to 0"
+                f"grow: strategy {self.strategy!r} may train on stored outputs, which have one size: set grow.start to 1"
             )
         if self.test_views != "one" and not self.augment.flip:
             problems.append(

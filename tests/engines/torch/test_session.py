@@ -117,7 +117,7 @@ CHANGES: list[dict[str, Any]] = [
     {"augment": Augment(flip=0.5, alternate_flip=True)},
     BRISK,
     BRISK | {"average": Average(name="lookahead", decay=0.5, every=2), "start": Start(whiten="frozen")},
-    BRISK | {"grow": Grow(start=12), "average": Average(name="ema"), "layout": "nchw"},
+    BRISK | {"grow": Grow(start=0.75), "average": Average(name="ema"), "layout": "nchw"},
     {"model": "googlenet", "average": Average(name="ema", decay=0.9)},  # auxiliary classifiers have weights and dropout too
     {"strategy": "progressive", "model": "simple_cnn", "thaw": Thaw(epochs=((1, 0), (2, "all")))},
     {"strategy": "last_layers", "model": "simple_cnn", "thaw": Thaw(stages=1)},
@@ -227,9 +227,9 @@ WHITENED: dict[str, Any] = {"model": "brisk_s", "start": Start(whiten="bias", wh
         ({"model": "brisk_s"}, {"model": "brisk_s", "start": Start(identity=True)}),
         ({"model": "brisk_s"}, {"model": "brisk_s", "start": Start(whiten="frozen")}),
         (WHITENED, {"model": "brisk_s", "start": Start(whiten="bias", whiten_until=0.05)}),
-        ({"model": "brisk_s"}, {"model": "brisk_s", "grow": Grow(start=12)}),
-        ({"model": "brisk_s", "grow": Grow(start=12)}, {"model": "brisk_s", "grow": Grow(start=14)}),
-        ({"model": "brisk_s", "grow": Grow(start=12)}, {"model": "brisk_s", "grow": Grow(start=12, until=0.05)}),
+        ({"model": "brisk_s"}, {"model": "brisk_s", "grow": Grow(start=0.75)}),
+        ({"model": "brisk_s", "grow": Grow(start=0.75)}, {"model": "brisk_s", "grow": Grow(start=0.99)}),
+        ({"model": "brisk_s", "grow": Grow(start=0.75)}, {"model": "brisk_s", "grow": Grow(start=0.75, until=0.05)}),
     ],
     ids=str,
 )

@@ -117,7 +117,7 @@ def test_a_network_of_another_size_for_each_place_in_the_range() -> None:
 def test_growing_is_refused_where_the_network_has_one_size() -> None:
     recipe = Recipe(
         model="cifar10_cnn", weights="none", strategy="scratch", image_size=32, threads=1, precision="float32", layout="nchw",
-        grow={"start": 24},  # type: ignore[arg-type]
+        grow={"start": 0.75},  # type: ignore[arg-type]
     )  # fmt: skip
     nothing = Samples(("a", "b"), np.zeros(2, np.int64), np.zeros(2, np.uint64), {"train": np.arange(2)}, None)  # type: ignore[arg-type]
     with pytest.raises(NotSupported, match="does not take smaller ones of 24"):

@@ -132,7 +132,7 @@ class TorchEngine:
             head = make_head(recipe.head, stored.features.shape[0], classes)
             return TorchSession(recipe, samples, head, stored, dict.fromkeys(head.state_dict(), 0), device)
         network = self._in_training(recipe, preprocess, classes, stored=stored is not None)
-        if recipe.grow.start:
+        if recipe.grow.start < 1:
             _require_small_sides(recipe, network, preprocess)
         inputs = stored or PixelInputs(samples, recipe, preprocess, device)
         return TorchSession(recipe, samples, network, inputs, network.depths(), device)
@@ -273,14 +273,15 @@ def _require_small_enough(name: str, body: Body) -> None:
 
 def _require_small_sides(recipe: Recipe, network: Network, preprocess: Preprocess) -> None:
     """Raise `NotSupported` where the network does not take the smaller images that a growing training begins with."""
-    small = torch.zeros((2, preprocess.channels, recipe.grow.start, recipe.grow.start))
+    side = recipe.grow.first(preprocess.size)
+    small = torch.zeros((2, preprocess.channels, side, side))
     try:
         with torch.no_grad():
             network.eval()(small)
     except (RuntimeError, ValueError, AssertionError) as error:
         raise NotSupported(
-            f"{recipe.model} for images of {preprocess.size} pixels does not take smaller ones of {recipe.grow.start}",
-            hint="set grow.start to 0 or to more pixels, or take a network that ends in global pooling",
+            f"{recipe.model} for images of {preprocess.size} pixels does not take smaller ones of {side}",
+            hint="set grow.start to 1 or to a larger share, or take a network that ends in global pooling",
         ) from error
 
 

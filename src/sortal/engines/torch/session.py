@@ -128,10 +128,9 @@ class TorchSession:
 
     def _smaller(self, inputs: Tensor, progress: float) -> Tensor:
         """Images at the side that they have grown to, by averaging so that nothing is skipped."""
-        grow = self.recipe.grow
-        if not grow.start:
+        if self.recipe.grow.start == 1:
             return inputs
-        side = grow.side(inputs.shape[-1], progress)
+        side = self.recipe.grow.side(inputs.shape[-1], progress)
         if side == inputs.shape[-1]:
             return inputs
         return functional.interpolate(inputs, (side, side), mode="bilinear", antialias=True, align_corners=False)
