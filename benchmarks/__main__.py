@@ -18,16 +18,22 @@ BENCHMARKS = {
     "cifar10-090": "CIFAR-10: ours and airbench94 on this processor, time to a test accuracy of 0.90",
     "train-step": "CIFAR10CNN in training: images a second, ours and the seeds' loop",
     "peak-share": "a residual network in training: share of the measured bf16 matrix peak",
+    "exports": "every kind of export of the runs that are named: agreement, accuracy, speed and size beside the bundle",
     "kills": "SIGKILL at random moments, then resume: are the weights the same bytes?",
     "startup": "how long `sortal --help` and `sortal predict` take from a cold start, with torch not importable",
     "serving": "sortal serve beside LitServe and FastAPI: load, overload, memory, SIGTERM",
+    "report-page": "the page of 10,000 test images in Chromium: megabytes, and seconds until it can be used",
+    "check": "`sortal check` on 60,000 small files, time and memory, beside cleanvision and imagededup",
+    "planted": "near copies, wrong labels, broken files and a border planted into two sets: what `sortal check` finds of them",
     "memory": "peak memory of scan and train on few and on many large photographs",
 }
+MODULES = {"check": "check_files"}
+"""Where a benchmark has another name than its module."""
 
 
 def module_of(name: str) -> str:
     """Where a benchmark stands: 'train-step' in benchmarks/train_step.py."""
-    return f"benchmarks.{name.replace('-', '_')}"
+    return f"benchmarks.{MODULES.get(name, name.replace('-', '_'))}"
 
 
 def main(words: list[str]) -> int:

@@ -70,7 +70,15 @@ def test_each_command_is_one_that_sortal_or_make_knows(page: str, command: str) 
     found.make_context(name, rest)  # raises for options that it does not take
 
 
-@pytest.mark.parametrize("page", [*PAGES, "docs/architecture.md", "docs/contract.md", "docs/studies/README.md", "CHANGELOG.md"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        *PAGES,
+        *(f"docs/{name}.md" for name in ("architecture", "contract", "serving")),
+        "docs/studies/README.md",
+        "CHANGELOG.md",
+    ],
+)
 def test_links_within_the_project_lead_somewhere(page: str) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text()):
         assert ((ROOT / page).parent / target).exists(), target

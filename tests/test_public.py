@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -20,6 +21,16 @@ def test_importing_sortal_loads_nothing_heavy():
 def test_predicting_names_load_neither_a_framework_nor_a_table_library():
     code = "import sys, sortal; sortal.load, sortal.predict; print([m for m in ('torch', 'pyarrow') if m in sys.modules])"
     assert python(code).strip() == "[]"
+
+
+def test_onnx_runtime_is_told_to_send_nothing_before_it_is_imported(tmp_path):
+    code = "import os, sortal.engines.onnx, onnxruntime; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    keep = {key: value for key, value in os.environ.items() if not key.startswith(("ORT_", "XDG_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**keep, "HOME": str(tmp_path)}, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "1"
+    assert not any("Microsoft" in str(path) for path in tmp_path.rglob("*"))
 
 
 def test_the_public_names_are_sorted_and_every_one_is_there():

@@ -8,8 +8,13 @@
 Names are imported on first touch (PEP 562), so `import sortal` itself loads neither NumPy nor a framework.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# ONNX Runtime's own builds send events to Microsoft and keep a number of the device unless this stands in the environment
+# before it is first imported (its Privacy.md). Whoever wants that sets it to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from sortal.bundle import Bundle
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
     from sortal.preprocess import Preprocess
     from sortal.recipe import Recipe
     from sortal.run import Run
+    from sortal.workflows.batch_predicting import predict_many
     from sortal.workflows.checking import check, scan
     from sortal.workflows.explaining import explain
     from sortal.workflows.exporting import export
@@ -77,6 +83,7 @@ __all__ = [
     "export",
     "load",
     "predict",
+    "predict_many",
     "report",
     "scan",
     "serve",

@@ -106,8 +106,13 @@ def stored_pixels(data: bytes, preprocess: Preprocess) -> NDArray[np.uint8]:
     so that a picture of 100,000 x 10 pixels never becomes one of 2,240,000 x 224. A square of R pixels is not resampled.
     With one channel, colours become luminance (ITU-R 601: 0.299 R + 0.587 G + 0.114 B).
     """
+    image, _, _, _ = open_rgb(data, at_least=preprocess.resize, max_pixels=preprocess.max_pixels)
+    return squared(image, preprocess)
+
+
+def squared(image: Image.Image, preprocess: Preprocess) -> NDArray[np.uint8]:
+    """The stored pixels of an image that `open_rgb` decoded, `at_least` R; uint8 of shape (R, R, C)."""
     side = preprocess.resize
-    image, _, _, _ = open_rgb(data, at_least=side, max_pixels=preprocess.max_pixels)
     square = min(image.size)
     left, top = (image.width - square) // 2, (image.height - square) // 2
     box = (left, top, left + square, top + square)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from sortal.files import UNFINISHED, remove_unfinished, stands_at, write_text
 
 FORMAT = 1
 LOCK = ".lock"
+VERSION = re.compile(r"manifest-([0-9]{1,9})\.parquet")
+"""Versions of a manifest that a person made; none is ever written over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,20 @@ class Run:
     @property
     def manifest(self) -> Path:
         return self.path / "manifest.parquet"
+
+    @property
+    def manifests(self) -> list[Path]:
+        """The manifest and its later versions (`manifest-2.parquet` and so on), the oldest first."""
+        later = [
+            (int(found[1]), path) for path in self.path.glob("manifest-*.parquet") if (found := VERSION.fullmatch(path.name))
+        ]
+        return [self.manifest, *(path for _, path in sorted(later))]
+
+    @property
+    def next_manifest(self) -> Path:
+        """Where the next version of the manifest goes: a name that nothing has."""
+        found = VERSION.fullmatch(self.manifests[-1].name)
+        return self.path / f"manifest-{int(found[1]) + 1 if found else 2}.parquet"
 
     @property
     def recipe(self) -> Path:
@@ -50,6 +67,11 @@ class Run:
         return self.path / "checkpoint.safetensors"
 
     @property
+    def findings(self) -> Path:
+        """What was found to be wrong with the images when the run began: a list in the contract's form."""
+        return self.path / "findings.json"
+
+    @property
     def held_out(self) -> Path:
         """Out-of-fold logits of the cross-validation, so that a resume does not compute them again."""
         return self.path / "held_out.npy"
@@ -69,6 +91,10 @@ class Run:
     @property
     def report_html(self) -> Path:
         return self.path / "report.html"
+
+    @property
+    def model_card(self) -> Path:
+        return self.path / "model-card.md"
 
     @property
     def figures(self) -> Path:

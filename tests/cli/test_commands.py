@@ -44,6 +44,20 @@ EVALUATED = {
 }
 
 
+EXPLAINED = {
+    "maps": [
+        {"source": "a/[b].jpg", "label": "ants", "probability": 0.93, "method": "grad_cam", "path": "explained/[b].png"},
+    ],
+    "errors": [],
+}  # fmt: skip
+
+WRITTEN = {"report": "runs/a/report.html", "model_card": "runs/a/model-card.md", "figures": ["runs/a/figures/x.png"]}
+
+
+def path_of(value: str | list[str]) -> Path | list[Path]:
+    return [Path(name) for name in value] if isinstance(value, list) else Path(value)
+
+
 def result(values: dict, **more: object) -> SimpleNamespace:
     return SimpleNamespace(to_json=lambda: values, **more)
 
@@ -55,8 +69,9 @@ def workflows(calls):
     calls.answer("train", result(TRAINED))
     calls.answer("demo", result(TRAINED))
     calls.answer("evaluate", result(EVALUATED))
-    written = {"report": "runs/a/report.html", "figures": ["runs/a/figures/x.png"]}
-    calls.answer("report", result(written, report=Path(written["report"]), figures=[Path(name) for name in written["figures"]]))
+    calls.answer("explain", result(EXPLAINED, errors=[]))
+    calls.answer("report", result(WRITTEN, **{name: path_of(value) for name, value in WRITTEN.items()}))
+    calls.answer("edit", result({"manifests": ["runs/a/manifest-2.parquet"]}, manifests=[Path("runs/a/manifest-2.parquet")]))
     return calls
 
 
@@ -65,7 +80,9 @@ COMMANDS = [
     (["train", "photos"], TRAINED),
     (["demo"], TRAINED),
     (["evaluate", "runs/a"], EVALUATED),
-    (["report", "runs/a"], {"report": "runs/a/report.html", "figures": ["runs/a/figures/x.png"]}),
+    (["explain", "runs/a", "a/[b].jpg"], EXPLAINED),
+    (["report", "runs/a"], WRITTEN),
+    (["report", "runs/a", "--edit"], {"manifests": ["runs/a/manifest-2.parquet"]}),
 ]
 
 
@@ -95,10 +112,10 @@ def test_tables_fit_80_columns(sortal, workflows, words: list[str], values: dict
 
 
 def test_check_passes_its_options_on(sortal, workflows) -> None:
-    sortal("check", "photos", "--max-pixels", "1000")
+    sortal("check", "photos", "--max-pixels", "1000", "--fix", "new.parquet")
     args, kwargs = workflows.seen[-1]
     assert args == (Path("photos"),)
-    assert kwargs["max_pixels"] == 1000
+    assert (kwargs["max_pixels"], kwargs["fix"]) == (1000, Path("new.parquet"))
 
 
 def test_checks_limit_is_the_packages(sortal, workflows) -> None:
@@ -115,8 +132,32 @@ def test_check_exits_with_1_if_a_finding_is_severe(sortal, workflows) -> None:
 
 def test_check_names_counts_findings_images_and_cures(sortal, workflows) -> None:
     out = sortal("check", "photos").out
-    for said in ("12 images in 2 classes", "ants", "severe: 1 file is empty", "[red]a.jpg", "cure: remove it"):
+    for said in (
+        "12 images in 2 classes",
+        "ants",
+        " 1  severe  unreadable",
+        "1 file is empty",
+        "example  [red]a.jpg",
+        "cure     remove it",
+    ):
         assert said in out
+
+
+def test_check_says_what_it_left_out_and_what_it_fixed(sortal, workflows) -> None:
+    left_out = [{"what": "label errors", "reason": "cleanlab is not installed"}]
+    moved = [{"source": "[red]a.jpg", "from": "test", "to": "train"}]
+    quarantined = [{"source": "b.jpg", "reason": "is blank"}]
+    fixed = {"manifest": "new.parquet", "grouped": 4, "moved": moved, "quarantined": quarantined}
+    workflows.answer("check", result({**HEALTH, "left_out": left_out, "fixed": fixed}, severe=False))
+    out = sortal("check", "photos").out
+    for said in (
+        "left out: label errors, since cleanlab is not installed",
+        "new.parquet",
+        "4 images",
+        "[red]a.jpg: test to train",
+    ):
+        assert said in out
+    assert "b.jpg: is blank" in out
 
 
 def test_check_without_findings_says_so(sortal, workflows) -> None:
@@ -128,7 +169,7 @@ def test_the_worst_findings_come_first(sortal, workflows) -> None:
     findings = [{**FINDING, "severity": severity, "detail": severity} for severity in ("note", "severe", "warning")]
     workflows.answer("check", result({**HEALTH, "findings": findings}, severe=True))
     out = sortal("check", "photos").out
-    assert out.index("severe: ") < out.index("warning: ") < out.index("note: ")
+    assert out.index("1  severe") < out.index("2  warning") < out.index("3  note")
 
 
 def test_train_passes_its_options_on(sortal, workflows) -> None:
@@ -195,7 +236,19 @@ def test_evaluate_prints_scores_of_several_labels_and_no_matrix_of_classes(sorta
 
 
 def test_report_names_what_it_wrote(sortal, workflows) -> None:
-    assert sortal("report", "runs/a").out == "runs/a/report.html\nruns/a/figures/x.png\n"
+    assert sortal("report", "runs/a").out == "runs/a/report.html\nruns/a/model-card.md\nruns/a/figures/x.png\n"
+
+
+def test_report_edit_passes_the_port_on_and_names_the_new_manifests(sortal, workflows) -> None:
+    assert sortal("report", "runs/a", "--edit", "--port", "8123").out == "runs/a/manifest-2.parquet\n"
+    args, kwargs = workflows.seen[-1]
+    assert (args, kwargs["port"]) == ((Path("runs/a"),), 8123)
+
+
+@pytest.mark.parametrize("words", [["--port", "80"], ["--edit", "--port", "65536"], ["--edit", "--port", "-1"]])
+def test_a_port_that_would_say_nothing_is_refused(sortal, workflows, words: list[str]) -> None:
+    assert sortal("report", "runs/a", *words).code == 2
+    assert workflows.seen == []
 
 
 def test_recipes_lists_names_and_prints_one_that_can_be_read_again(sortal, tmp_path: Path) -> None:
@@ -302,3 +355,33 @@ def test_measuring_everything_at_once_is_refused(sortal, words) -> None:
     outcome = sortal("models", *words, "--measure")
     assert outcome.code == 2
     assert "name up to 40" in outcome.err
+
+
+def test_explain_passes_its_options_on(sortal, workflows) -> None:
+    sortal("explain", "runs/a", "x.jpg", "photos", "--method", "occlusion", "--out", "pictures")
+    args, kwargs = workflows.seen[-1]
+    kwargs.pop("observe")
+    assert args == (Path("runs/a"), (Path("x.jpg"), Path("photos")))
+    assert kwargs == {"method": "occlusion", "out": Path("pictures")}
+
+
+def test_explain_names_label_probability_and_picture(sortal, workflows) -> None:
+    out = sortal("explain", "runs/a", "a/[b].jpg").out
+    for said in ("a/[b].jpg", "ants", "0.930", "explained/[b].png"):
+        assert said in out
+
+
+def test_explain_exits_with_1_if_an_image_cannot_be_read_and_tells_the_others(sortal, workflows) -> None:
+    errors = [{"source": "bad\x1b[2J.jpg", "reason": "not an image"}]
+    workflows.answer("explain", result({**EXPLAINED, "errors": errors}, errors=errors))
+    outcome = sortal("explain", "runs/a", "a/[b].jpg", "bad.jpg")
+    assert outcome.code == 1
+    assert "ants" in outcome.out
+    assert r"error: bad\x1b[2J.jpg: not an image" in outcome.err
+    as_json = sortal("explain", "runs/a", "a/[b].jpg", "bad.jpg", "--json")
+    assert as_json.code == 1
+    assert json.loads(as_json.out)["errors"] == errors
+
+
+def test_explain_needs_an_image(sortal, workflows) -> None:
+    assert sortal("explain", "runs/a").code == 2

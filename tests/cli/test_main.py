@@ -9,11 +9,11 @@ from sortal.cli.main import COMMANDS
 
 HEAVY = {"numpy", "torch", "PIL", "pyarrow", "pydantic", "rich", "onnxruntime", "timm", "matplotlib", "jinja2"}
 OPTIONS = {
-    "check": ["DATA", "--json", "--max-pixels"],
+    "check": ["DATA", "--json", "--max-pixels", "--fix"],
     "train": ["[DATA]", "--recipe", "--set", "--out", "--resume", "--seed", "--json"],
     "evaluate": ["RUN|predictions.parquet", "[DATA]", "--json"],
     "predict": ["RUN", "IMAGE...", "--top", "--format", "table|csv|json|parquet", "--output", "--json"],
-    "report": ["RUN", "--json"],
+    "report": ["RUN", "--edit", "--port", "--json"],
     "models": ["[PATTERN|NAME]", "--measure", "--json"],
     "recipes": ["[NAME]", "--json"],
     "data": ["[NAME]", "--from", "--to", "--json"],

@@ -5,10 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sortal.data import facts as module
 from sortal.data.facts import Facts, ImageFacts
+from sortal.data.looks import LENGTH, Looks
 from sortal.errors import DataError
 from sortal.events import Event, Note
 
@@ -36,6 +38,21 @@ def test_a_problem_is_remembered_too(path: Path) -> None:
         facts.put(ONE, ImageFacts(None, None, None, None, problem="not an image"))
     with Facts(path) as facts:
         assert facts.get(ONE) == ImageFacts(None, None, None, None, "", "not an image")
+
+
+def test_looks_come_back_by_content_and_none_where_nothing_was_decoded(path: Path) -> None:
+    looks = Looks(np.arange(LENGTH, dtype=np.float32), b"0123456789abcdef", 12_345, "Maker / M 1")
+    with Facts(path) as facts:
+        facts.put(ONE, KNOWN, looks)
+        facts.put(TWO, ImageFacts(None, None, None, None, problem="not an image"))
+    with Facts(path) as facts:
+        found, missing, again = facts.looks([ONE, TWO, ONE])
+        assert facts.looks([]) == []
+    assert missing is None
+    assert found is not None
+    assert again is not None
+    assert found.numbers.tolist() == looks.numbers.tolist()
+    assert (found.pixels, found.bytes, found.made) == (looks.pixels, looks.bytes, looks.made)
 
 
 @pytest.mark.parametrize("phash", [0, 1, 2**63 - 1, 2**63, 2**64 - 1])
@@ -79,6 +96,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from sortal.data.facts import Facts, ImageFacts
+from sortal.data.looks import LENGTH, Looks
 with Facts(Path(sys.argv[1])) as facts:
     for number in range(300):
         facts.put(f"{int(sys.argv[2]) * 1000 + number:064x}", ImageFacts(number, 1, number, False))

@@ -35,6 +35,7 @@ def test_every_key_of_a_recipe_that_needs_explaining_is_explained() -> None:
         "thaw",
         "start",
         "grow",
+        "decision",
         "kind",
     }
     assert silent <= self_explanatory | nested

@@ -144,6 +144,11 @@ def with_everything(report: Report) -> Report:
             {
                 "kind": "copies-across-splits", "severity": "severe", "images": sources[:9],
                 "detail": "9 images of val are near copies of training images", "cure": "`sortal check --fix` groups them",
+                "groups": [sources[:2], sources[2:5], sources[5:9]],
+            },
+            {
+                "kind": "label", "severity": "warning", "images": sources[3:12], "proposed": [report.classes[0]] * 9,
+                "detail": "9 images may have the wrong label", "cure": "look at them",
             },
         ),
         slices=tuple(
@@ -163,7 +168,7 @@ def with_everything(report: Report) -> Report:
             {"corruption": "none", "strength": 0, **scored(245, accuracy)},
             *(
                 {"corruption": name, "strength": strength, **scored(245, max(0.0, accuracy - cost * strength**1.5))}
-                for name, cost in [("jpeg_quality", 0.002), ("gaussian-noise", 0.03), ("motion blur", 0.05), ("turn", 0.015)]
+                for name, cost in [("motion blur", 0.05), ("gaussian-noise", 0.03), ("turn", 0.015), ("jpeg_quality", 0.002)]
                 for strength in range(1, 6)
             ),
         ),
@@ -173,7 +178,7 @@ def with_everything(report: Report) -> Report:
                 {"method": name, "log_loss": loss}
                 for name, loss in [("none", 0.4182), ("temperature", 0.3391), ("vector", 0.3302), ("isotonic", 0.3755)]
             ],
-            "conformal": {"coverage_wanted": 0.9, "coverage": 0.9123, "mean_size": 1.21},
+            "conformal": {"coverage_wanted": 0.9, "coverage": 0.9123, "coverage_interval": [0.88, 0.93], "mean_size": 1.21},
             "novelty": {"method": "nearest training features", "threshold": 0.42},
         },
         maps={source: {"map": look, "nearest": near} for source in sources},

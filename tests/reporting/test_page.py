@@ -124,6 +124,29 @@ def test_what_is_not_known_has_no_part(everything: Report, name: str) -> None:
     assert f'href="#{part}"' not in gone
 
 
+def test_a_finding_about_labels_says_what_each_would_be_and_one_about_copies_keeps_them_together(
+    everything: Report, picture: Callable[..., bytes]
+) -> None:
+    page = whole(everything, picture)
+    findings = page[page.index('id="findings"') : page.index('id="curves"')]
+    assert findings.count("would be <b>ants</b>") == 9
+    copies = findings[: findings.index("Labels that may be wrong")]
+    assert [part.count("<img") for part in copies.split('<ul class="thumbs">')[1:]] == [2, 3, 4]
+
+
+def test_of_a_thousand_copies_the_first_groups_are_shown_and_all_are_counted(
+    two_classes: Report, picture: Callable[..., bytes]
+) -> None:
+    sources = [f"{number}.png" for number in range(1000)]
+    groups = [sources[start : start + 5] for start in range(0, 1000, 5)]
+    row = {"kind": "copies", "severity": "note", "images": sources, "detail": "d", "cure": "c", "groups": groups}
+    found = replace(two_classes, findings=(row,))
+    assert wanted_small(found)[:10] == sources[:10]
+    page = whole(found, picture)
+    assert '<data value="1000">1,000</data> images' in page
+    assert "999.png" not in page
+
+
 def test_without_maps_a_mistake_has_neither_map_nor_neighbours(everything: Report) -> None:
     assert "What the model looked at" in render(everything)
     gone = render(replace(everything, maps={}))

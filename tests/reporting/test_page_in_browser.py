@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,13 @@ import pytest
 from sortal.evaluation.scores import score
 from sortal.predictions import Predictions
 from sortal.reporting.model import Report, build
-from sortal.reporting.page import render
+from sortal.reporting.page import Desk, render
 from sortal.reporting.pictures import wanted_small, wanted_thumbnails
 from sortal.reporting.study import render as render_study
 from tests.chromium import CHROMIUM, SIZES, Browser, chromium
+
+A4 = (718, 1047)
+"""Pixels of a sheet within Chromium's margins."""
 
 pytestmark = [
     pytest.mark.browser,
@@ -214,6 +218,50 @@ def test_all_that_can_be_pressed_can_be_reached_by_tab_and_is_named(matrix: Brow
     assert any(name.startswith("BUTTON") for name in reached)
     assert any(name.startswith("SUMMARY") for name in reached)
     assert not [name for name in reached if name.startswith("UNSEEN") or len(name.split()) < 2]
+
+
+def test_on_paper_it_is_dark_on_light_and_no_wider_than_the_sheet(browser: Browser, folder: Path) -> None:
+    browser.open(folder / "report.html", A4, dark=True)
+    browser("Emulation.setEmulatedMedia", media="print")
+    browser.value("dispatchEvent(new Event('beforeprint'))")
+    sticking_out = """[...document.querySelectorAll('body *')]
+        .filter(e => !e.closest('.matrix, .hidden, .skip') && e.getBoundingClientRect().right > innerWidth + 1)
+        .map(e => e.tagName + '.' + e.className)"""
+    assert browser.value(sticking_out) == []
+    assert browser.value("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert browser.value("getComputedStyle(document.querySelector('nav')).display") == "none"
+    browser("Emulation.setEmulatedMedia", media="")
+
+
+def test_a_screen_reader_is_told_the_name_of_all_that_acts_or_shows_and_headings_skip_no_level(matrix: Browser) -> None:
+    matrix.value("document.querySelector('#confusion .open').click()")
+    nodes = [node for node in matrix("Accessibility.getFullAXTree")["nodes"] if not node["ignored"]]
+    named = {"button", "link", "image", "region", "navigation", "combobox"}
+    roles = [node["role"]["value"] for node in nodes]
+    assert {"banner", "main", "navigation", "contentinfo", "button", "image", "region", "table"} <= set(roles)
+    nameless = [role for node, role in zip(nodes, roles, strict=True) if role in named and not node["name"]["value"].strip()]
+    assert nameless == []
+    levels = matrix.value("[...document.querySelectorAll('h1, h2, h3, h4')].map(heading => Number(heading.tagName[1]))")
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(below <= above + 1 for above, below in pairwise(levels))
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_desk_stands_out_too(
+    browser: Browser, everything: Report, tmp_path: Path, picture: Callable[..., bytes], dark: bool
+) -> None:
+    small = {source: picture(28, seed % 9, "PNG") for seed, source in enumerate(wanted_small(everything))}
+    first = everything.mistakes[0]["source"]
+    desk = Desk("secret", everything.classes, {first: {"labels": ["ants"], "told": "labelled ants"}}, 1)
+    (tmp_path / "report.html").write_text(render(everything, small=small, desk=desk), encoding="utf-8")
+    for size in SIZES.values():
+        browser.open(tmp_path / "report.html", size, dark=dark)
+        browser.value("document.querySelector('#confusion .open').click()")
+        assert browser.value("document.querySelector('#mistakes .now').textContent") == "labelled ants"
+        assert browser.value(CONTRAST)[1] == {}
+        test_the_page_is_no_wider_than_the_window(browser)
+        test_nothing_sticks_out_of_the_window_but_what_scrolls_in_its_own_box(browser)
 
 
 def test_what_is_folded_is_unfolded_on_paper(matrix: Browser) -> None:

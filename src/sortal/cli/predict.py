@@ -9,7 +9,7 @@ import click
 
 from sortal.cli import options
 from sortal.cli.answers import FORMATS, Prediction
-from sortal.cli.plain import counter, printable
+from sortal.cli.plain import counter, print_json, printable
 from sortal.events import ignore
 from sortal.files import replacing
 
@@ -22,6 +22,11 @@ from sortal.files import replacing
 @click.option(
     "--output", "-o", metavar="FILE", type=click.Path(path_type=Path), help="Write to FILE instead of standard output."
 )
+@click.option(
+    "--out", metavar="FOLDER", type=click.Path(path_type=Path),
+    help="For millions of images and tar shards: Parquet parts that outlive a kill.",
+)  # fmt: skip
+@click.option("--resume", is_flag=True, help="Go on in the FOLDER of --out.")
 @options.as_json
 @click.pass_context
 def command(
@@ -31,13 +36,25 @@ def command(
     top: int,
     kind: str | None,
     output: Path | None,
+    out: Path | None,
+    resume: bool,
     as_json: bool,
 ) -> None:
     """Label images with the model of RUN, a run or a bundle.
 
     An IMAGE that is a folder is walked; - reads names from standard input, one a line. An image that cannot be read
     gets an error line of its own; the others are answered, and the exit code is 1.
+
+    With --out an IMAGE may be a tar file too, and what is written can be continued with --resume after any kill: one row
+    for each image, exactly once.
     """
+    if out is not None:
+        if kind or output:
+            raise click.UsageError("--out writes Parquet into a folder: leave out --format and --output")
+        _many(ctx, run, images, out, top=top, resume=resume, as_json=as_json)
+        return
+    if resume:
+        raise click.UsageError("--resume goes on in the folder of --out: name it")
     if as_json and (output or kind not in (None, "json")):
         raise click.UsageError("--json prints one JSON object on standard output: leave out --output and --format")
     kind = "json" if as_json else kind or "table"
@@ -59,6 +76,19 @@ def command(
         with replacing(output) as part, part.open("wb") as file:
             file.writelines(pieces)
     if errors:
+        ctx.exit(1)
+
+
+def _many(ctx: click.Context, run: Path, images: tuple[str, ...], out: Path, *, top: int, resume: bool, as_json: bool) -> None:
+    from sortal import workflows
+
+    done = workflows.predict_many(run, _names(images), out, top=top, resume=resume, observe=counter())
+    if as_json:
+        print_json(done.to_json())
+    else:
+        print(printable(f"{done.rows} rows in {done.parts} parts: {done.out}"))
+    if done.errors:
+        print(f"error: {done.errors} could not be read; the column 'reason' says why", file=sys.stderr)
         ctx.exit(1)
 
 

@@ -1,5 +1,6 @@
 """Results as tables for a person: each function takes the JSON object of one command and prints it, 80 columns wide."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -17,6 +18,8 @@ from sortal.evaluation.text import ClassificationReport, classification_report
 Values = Mapping[str, Any]
 MOST_SOURCES = 5
 MOST_ROWS_OF_CONFUSION = 12
+NAMED = re.compile(r"(?<=:) |; (?!also)")
+"""Where the detail of a finding goes on to the next thing that it names."""
 STYLES = {"severe": "bold red", "warning": "yellow", "note": "cyan"}
 TITLES = {"cross_validation": "cross-validation", "data": "the data given"}
 
@@ -57,8 +60,12 @@ def show_health(values: Values) -> None:
     show(Text())
     if not findings:
         show(Text("nothing found that needs care", style="green"))
-    for finding in findings:
-        show(*_finding(finding))
+    for number, finding in enumerate(findings, start=1):
+        show(*_finding(number, finding))
+    for row in values.get("left_out", ()):
+        show(Text.assemble(("left out: ", "yellow"), plain(f"{row['what']}, since {row['reason']}")))
+    if "fixed" in values:
+        show(Text(), *_fixed(values["fixed"]))
 
 
 def show_training(values: Values) -> None:
@@ -100,6 +107,39 @@ def show_study(values: Values) -> None:
         table.add_row(plain(row["name"]), _number(row["validation"]["mean"], 3), test, change, remark)
     show(Text(), table, Text("chosen on validation; test is shown once, after the choice", style="dim"))
     show(Text.assemble(("page     ", "dim"), printable(str(values["page"]))))
+
+
+def show_comparison(values: Values) -> None:
+    """Of `compare`: a line a run, a line a pair, and in words whether a difference can be told from luck."""
+    show(Text(f"on the same {values['images']:,} images ({title(values['split'])})"), Text())
+    table = columns("run", "accuracy\n(95% interval)", "log loss")
+    for row in values["runs"]:
+        low, high = row["accuracy_interval"]
+        table.add_row(plain(row["run"]), f"{row['accuracy']:.3f} ({low:.3f} to {high:.3f})", _number(row["log_loss"], 3))
+    show(table, Text())
+    pairs = columns("difference", "points\n(95% interval)", "p", "only one\nis right")
+    for row in values["differences"]:
+        low, high = (100 * limit for limit in row["interval"])
+        points = f"{100 * row['mean']:+.1f} ({low:+.1f} to {high:+.1f})"
+        only = f"{row['only_a_right']:,} : {row['only_b_right']:,}"
+        pairs.add_row(plain(f"{row['b']} to {row['a']}"), points, f"{row['p_value']:.3f}", only)
+    show(pairs, Text())
+    for row in values["differences"]:
+        show(plain(_verdict(row)))
+
+
+def _verdict(row: Values) -> str:
+    """What one difference means, in a sentence."""
+    better, worse = (row["b"], row["a"]) if row["mean"] > 0 else (row["a"], row["b"])
+    if row["p_value"] < 0.05:
+        return f"{better} is better than {worse}"
+    needed = row["images_needed"]
+    if needed is None:
+        return f"{row['a']} and {row['b']} are right equally often"
+    return (
+        f"{better} may be no better than {worse}: to see a difference of this size takes about {needed:,} images, "
+        f"and there are {row['images']:,}"
+    )
 
 
 def show_scores(values: Values) -> None:
@@ -323,13 +363,29 @@ def _counts(kind: str, counts: Mapping[str, int]) -> Table:
     return table
 
 
-def _finding(finding: Values) -> Iterable[RenderableType]:
+def _finding(number: int, finding: Values) -> Iterable[RenderableType]:
+    """Number, severity and kind; the numbers in it; what it names, one to a line; an example picture; the cure."""
     severity = finding["severity"]
-    kind = f"  [{finding['kind']}]"
-    yield Text.assemble((f"{severity}: ", STYLES[severity]), plain(finding["detail"]), (kind, "dim"))
-    yield from _some(image for image in finding["images"] if image not in finding["detail"])
+    yield Text.assemble((f"{number:>2}  ", "dim"), (severity, STYLES[severity]), "  ", (finding["kind"], "bold"))
+    what, *named = NAMED.split(finding["detail"])
+    yield Padding(plain(what), (0, 0, 0, 4))
+    for line in named:
+        yield Padding(plain(line), (0, 0, 0, 6))
+    if finding["images"]:
+        yield Padding(Text.assemble(("example  ", "dim"), printable(finding["images"][0])), (0, 0, 0, 4))
     if finding["cure"]:
-        yield Padding(Text.assemble(("cure: ", "green"), printable(finding["cure"])), (0, 0, 0, 2))
+        yield Padding(Text.assemble(("cure     ", "green"), printable(finding["cure"])), (0, 0, 0, 4))
+
+
+def _fixed(fixed: Values) -> Iterable[RenderableType]:
+    """What `--fix` wrote."""
+    yield Text.assemble(("fixed    ", "green"), printable(str(fixed["manifest"])))
+    grouped, moved, quarantined = fixed["grouped"], fixed["moved"], fixed["quarantined"]
+    yield Padding(Text(f"{grouped:,} images stand in groups of copies; {len(moved):,} changed their split"), (0, 0, 0, 4))
+    yield from _some(f"{row['source']}: {row['from']} to {row['to']}" for row in moved)
+    yield Padding(Text(f"{len(quarantined):,} quarantined"), (0, 0, 0, 4))
+    yield from _some(f"{row['source']}: {row['reason']}" for row in quarantined)
+    yield Text.assemble(("next     ", "dim"), f"sortal train {printable(str(fixed['manifest']))}")
 
 
 def _some(lines: Iterable[str]) -> Iterable[RenderableType]:

@@ -8,19 +8,21 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
+import numpy as np
 import PIL
 
+from sortal.data.looks import LENGTH, Looks
 from sortal.errors import DataError, MachineFailed
 from sortal.events import Note, Observer, ignore
 
 # Facts of another version of our decoder, or of Pillow's, are not believed: it may read what this one cannot.
-VERSION = f"2/{PIL.__version__}"
+VERSION = f"4/{PIL.__version__}"
 WAIT = 60.0  # seconds for another process that is writing
 BUFFERED = 512
 
@@ -28,6 +30,11 @@ TABLES = """
 CREATE TABLE IF NOT EXISTS opened (
     content BLOB NOT NULL, version TEXT NOT NULL,
     width INTEGER, height INTEGER, phash INTEGER, grey INTEGER, note TEXT NOT NULL, problem TEXT NOT NULL,
+    PRIMARY KEY (content, version)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS looks (
+    content BLOB NOT NULL, version TEXT NOT NULL,
+    numbers BLOB NOT NULL, pixels BLOB NOT NULL, bytes INTEGER NOT NULL, made TEXT NOT NULL,
     PRIMARY KEY (content, version)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sets (id INTEGER PRIMARY KEY, root TEXT NOT NULL, what TEXT NOT NULL, UNIQUE (root, what));
@@ -63,6 +70,7 @@ class Facts:
         self._observe = observe
         self._lock = threading.RLock()
         self._unwritten: dict[bytes, ImageFacts] = {}
+        self._unwritten_looks: dict[bytes, Looks] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -91,10 +99,28 @@ class Facts:
             width, height, None if phash is None else phash % 2**64, None if grey is None else bool(grey), note, problem
         )
 
-    def put(self, content: str, facts: ImageFacts) -> None:
+    def looks(self, contents: Sequence[str]) -> list[Looks | None]:
+        """What each of the images looks like; None for one that was never decoded."""
+        self.flush()
+        keys = [bytes.fromhex(content) for content in contents]
+        known: dict[bytes, Looks] = {}
+        with self._lock:
+            for start in range(0, len(keys), BUFFERED):
+                part = keys[start : start + BUFFERED]
+                marks = ", ".join("?" * len(part))
+                query = f"SELECT content, numbers, pixels, bytes, made FROM looks WHERE version = ? AND content IN ({marks})"
+                rows = self._guarded(lambda connection, q=query, p=part: connection.execute(q, (VERSION, *p)).fetchall())  # type: ignore[misc]
+                for key, numbers, pixels, size, made in rows:
+                    if len(numbers) == LENGTH * 4:
+                        known[key] = Looks(np.frombuffer(numbers, np.float32), pixels, size, made)
+        return [known.get(key) for key in keys]
+
+    def put(self, content: str, facts: ImageFacts, looks: Looks | None = None) -> None:
         """Remember; written in bundles, the last with `flush`."""
         with self._lock:
             self._unwritten[bytes.fromhex(content)] = facts
+            if looks is not None:
+                self._unwritten_looks[bytes.fromhex(content)] = looks
             if len(self._unwritten) >= BUFFERED:
                 self.flush()
 
@@ -108,8 +134,16 @@ class Facts:
                 for key, fact in self._unwritten.items()
             ]
             statement = "INSERT OR REPLACE INTO opened VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+            of_looks: list[tuple[object, ...]] = [
+                (key, VERSION, look.numbers.tobytes(), look.pixels, look.bytes, look.made)
+                for key, look in self._unwritten_looks.items()
+            ]
+            and_looks = "INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?, ?, ?)"
+            # Looks first: an image whose facts are there is never decoded again for them.
+            self._guarded(lambda connection: _write(connection, and_looks, of_looks))
             self._guarded(lambda connection: _write(connection, statement, rows))
             self._unwritten.clear()
+            self._unwritten_looks.clear()
 
     def assigned(self, root: str, what: str) -> dict[str, str]:
         """Content to side, as `remember_assigned` was told for this data set; `what` names shares or folds, and the seed."""

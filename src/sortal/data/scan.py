@@ -13,6 +13,7 @@ from PIL import Image
 
 from sortal.data.facts import Facts, ImageFacts
 from sortal.data.layout import Listing, read_tree
+from sortal.data.looks import look
 from sortal.data.parallel import ordered, told
 from sortal.data.phash import perceptual_hash
 from sortal.data.sources import FolderSource, TarSource, ZipSource, is_tar, is_zip
@@ -137,6 +138,7 @@ def _open(listing: Listing, row: int, facts: Facts, max_pixels: int) -> _Opened:
     known = facts.get(content)
     if known is not None and (known.width or 0) * (known.height or 0) <= max_pixels:
         return _Opened(content, known, decoded=False)
+    looks = None
     try:
         image, width, height, note = open_rgb(data, at_least=DECODED_SIDE, max_pixels=max_pixels)
     except TooManyPixels as error:
@@ -146,7 +148,8 @@ def _open(listing: Listing, row: int, facts: Facts, max_pixels: int) -> _Opened:
         found = _unreadable(error)
     else:
         found = ImageFacts(width, height, perceptual_hash(image), _is_grey(image), note)
-    facts.put(content, found)
+        looks = look(image, data, (width, height))
+    facts.put(content, found, looks)
     return _Opened(content, found, decoded=True)
 
 

@@ -28,9 +28,12 @@ LARGEST = 1 << 28
 """Elements that an operator may be told to make."""
 LARGEST_SIZES = 4096
 """Bytes of a constant that can be a list of sizes; larger ones are weights and are passed over."""
+OTHERS = {"logits", "novelty"}
+"""Outputs that a graph may have behind its first."""
 NOVELTY = "novelty"
 """The output that tells how unlike the familiar images one is."""
-MOST_NODES = 100_000
+MOST_NODES = 20_000
+"""Operators; a large vision transformer has 3,000."""
 FLOAT, UINT8, INT32, INT64 = 1, 2, 6, 7
 
 
@@ -87,8 +90,9 @@ def _check_ends(bundle: Bundle, graph: Graph) -> None:
     if inputs[0][2][0] != -1:
         raise BundleError(f"{bundle.graph} takes only {inputs[0][2][0]} images at once", hint=HINT)
     names = [name for name, _, _ in graph.outputs]
-    if names[1:] not in ([], [NOVELTY]) or not names or any(kind != FLOAT for _, kind, _ in graph.outputs):
-        raise BundleError(f"{bundle.graph} does not give probabilities, and a novelty at most", hint=HINT)
+    others = set(names[1:])
+    if not names or not others <= OTHERS or len(names) != 1 + len(others) or {kind for _, kind, _ in graph.outputs} != {FLOAT}:
+        raise BundleError(f"{bundle.graph} does not give probabilities, and logits and novelty at most", hint=HINT)
 
 
 def _model(data: memoryview) -> Graph:

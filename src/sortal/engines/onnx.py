@@ -11,6 +11,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from sortal.bundle import Bundle
+from sortal.engines.inspection import inspect
 from sortal.errors import BundleError
 from sortal.events import Observer, Progress, ignore
 from sortal.preprocess import Preprocess, network_pixels
@@ -107,5 +108,9 @@ def chunk_size(shape: Sequence[int]) -> int:
 def predictor(bundle: Bundle) -> OnnxGraph:
     """The bundle's own graph: preprocessed uint8 images (N, S, S, C) to calibrated probabilities (N, K), and whatever else it
     gives: 'logits' (N, K) before calibration and 'novelty' (N,), the distance to familiar images (`Bundle.novelty`).
+
+    Raises `BundleError` for a graph that reaches out, brings code or asks for more than there is; see `engines.inspection`.
     """
-    return OnnxGraph(bundle.graph)
+    graph = bundle.graph.read_bytes()
+    inspect(graph, bundle)
+    return OnnxGraph(graph)

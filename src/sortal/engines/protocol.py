@@ -83,20 +83,26 @@ class Frozen(Protocol):
     def views(self, pixels_NRRC: NDArray[np.uint8], keys_N: NDArray[np.uint64]) -> NDArray[np.float32]:
         """Outputs for the recipe's augmented views, shape (N, V, *shape); draws depend on seed, key and number of the view."""
 
+    def graph(self) -> bytes:
+        """The part as an ONNX graph that was compared with it: uint8 (N, S, S, C) in, float32 (N, *shape) out."""
+
 
 class Assembled(Protocol):
-    """A trained network put together again, in float32, from images to probabilities: the softmax of logits / temperature, or
-    their sigmoid where the recipe's task is 'multi_label'.
+    """A trained network put together again, in float32, from images to logits; `engines.graphs` makes of its graph what is
+    deployed.
     """
 
     def tensors(self) -> Arrays:
         """All weights by name, those of the frozen part too."""
 
-    def probabilities(self, images_NSSC: NDArray[np.uint8], *, temperature: float) -> NDArray[np.float32]:
-        """Probabilities of shape (N, K), computed by the framework; what an export is compared with."""
+    def logits(self, images_NSSC: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Logits of shape (N, K), computed by the framework; what an export is compared with."""
 
-    def onnx(self, *, temperature: float, metadata: Mapping[str, str]) -> bytes:
-        """The same computation as an ONNX graph: uint8 (N, S, S, C) in, float32 (N, K) out, metadata inside."""
+    @property
+    def graph(self) -> bytes:
+        """The same computation as an ONNX graph: uint8 `images` (N, S, S, C) in, float32 `logits` (N, K) and `features` (N, D),
+        what the head takes, out.
+        """
 
 
 class Attributor(Protocol):

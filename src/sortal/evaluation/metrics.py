@@ -11,7 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sortal.errors import DataError
-from sortal.evaluation.intervals import percentiles, resampled, wilson, wilson_f1
+from sortal.evaluation.intervals import (
+    Groups,
+    as_wide_as_student,
+    gaps_interval,
+    mean_interval,
+    of_f1,
+    percentiles,
+    resampled,
+    share_interval,
+    within,
+)
 
 BINS = 15
 TOP = 5
@@ -19,7 +29,9 @@ TOP = 5
 SUM_TOLERANCE = 1e-3
 # A probability of 0 for the true class counts as float32's resolution, as in scikit-learn: it costs about 16 nats.
 SMALLEST = float(np.finfo(np.float32).eps)
-BOOTSTRAPPED = ("macro_f1", "weighted_f1", "log_loss", "calibration_error")
+FEW = 10
+"""Mistakes below which resamples differ too little to be believed."""
+BOOTSTRAPPED = ("macro_f1", "weighted_f1")
 
 Probabilities = NDArray[np.floating[Any]]
 Labels = NDArray[np.integer[Any]]
@@ -76,9 +88,9 @@ def confusion(probs_NK: Probabilities, labels_N: Labels) -> NDArray[np.int64]:
     return np.bincount(labels_N * k + probs_NK.argmax(axis=1), minlength=k * k).reshape(k, k)
 
 
-def reliability(probs_NK: Probabilities, labels_N: Labels) -> list[dict[str, Any]]:
+def reliability(probs_NK: Probabilities, labels_N: Labels, groups_N: Groups = None) -> list[dict[str, Any]]:
     """The 15 bins behind `calibration_error`, empty ones left out: `low`, `high`, `images`, mean `confidence`,
-    `accuracy` and its 95% `interval` (Wilson).
+    `accuracy` and its 95% `interval` (Wilson, see `intervals.share_interval`).
     """
     probs_NK, labels_N = checked(probs_NK, labels_N)
     gaps_N, bins_N = _gaps(probs_NK, labels_N)
@@ -94,22 +106,29 @@ def reliability(probs_NK: Probabilities, labels_N: Labels) -> list[dict[str, Any
                 "images": images,
                 "confidence": float(gaps_N[inside_N].mean()) + right / images,
                 "accuracy": right / images,
-                "interval": list(wilson(right, images)),
+                "interval": list(share_interval(right_N[inside_N], within(groups_N, inside_N))),
             }
         )
     return rows
 
 
 def per_class(
-    probs_NK: Probabilities, labels_N: Labels, classes: Sequence[str], *, images_K: Sequence[int] | None = None
+    probs_NK: Probabilities,
+    labels_N: Labels,
+    classes: Sequence[str],
+    *,
+    images_K: Sequence[int] | None = None,
+    groups_N: Groups = None,
 ) -> list[dict[str, Any]]:
     """One row a class, in index order: `class`, `precision`, `recall`, `f1`, `support` and 95% intervals.
 
-    Intervals are Wilson's (`precision_interval`, `recall_interval`) and `wilson_f1` (`f1_interval`). Scores of a class
+    Intervals are Wilson's (`precision_interval`, `recall_interval`) and `wilson_f1`'s (`f1_interval`), wider where images come
+    in groups. Scores of a class
     without images here are null, and so is the precision of a class that was never predicted; `reason` then says why,
     else it is null. `images_K`, how many images each class has in the whole data set, makes that reason more exact.
     """
     counts_KK = confusion(probs_NK, labels_N)
+    labels_N, said_N = np.asarray(labels_N), np.asarray(probs_NK).argmax(axis=1)
     if len(classes) != len(counts_KK):
         raise DataError(
             f"{len(classes)} class names for probabilities of {len(counts_KK)} classes", hint="give one name a column"
@@ -130,43 +149,52 @@ def per_class(
         if support == 0:
             row["reason"] = why_unscored(None if images_K is None else images_K[index])
         else:
-            row["recall"], row["recall_interval"] = right / support, list(wilson(right, support))
+            true_N, given_N = labels_N == index, said_N == index
+
+            def interval(of_N: NDArray[np.bool_], hit_N: NDArray[np.bool_] = true_N & given_N) -> tuple[float, float]:
+                return share_interval(hit_N[of_N], within(groups_N, of_N))
+
+            row["recall"], row["recall_interval"] = right / support, list(interval(true_N))
             row["f1"] = 2 * right / (support + predicted)
-            row["f1_interval"] = list(wilson_f1(right, support + predicted - 2 * right))
+            row["f1_interval"] = list(of_f1(interval(true_N | given_N)))
             if predicted:
-                row["precision"], row["precision_interval"] = right / predicted, list(wilson(right, predicted))
+                row["precision"], row["precision_interval"] = right / predicted, list(interval(given_N))
             else:
                 row["reason"] = "never predicted, so it has no precision"
         rows.append(row)
     return rows
 
 
-def metrics(probs_NK: Probabilities, labels_N: Labels, *, before_NK: Probabilities | None = None) -> dict[str, Any]:
+def metrics(
+    probs_NK: Probabilities, labels_N: Labels, *, before_NK: Probabilities | None = None, groups_N: Groups = None
+) -> dict[str, Any]:
     """The contract's metrics object, as plain numbers; `before_NK` are the probabilities before calibration, where
     there are any.
 
     `accuracy_interval` and the interval of `top5` are Wilson's. The others stand under `intervals` (name to [low,
-    high]) and come from 1,000 bootstrap resamples of the images with a fixed seed, so that equal predictions have equal
-    intervals:
+    high]) and come from 1,000 bootstrap resamples of the images, or of their groups, with a fixed seed, so that equal
+    predictions have equal intervals:
 
-    - F1 scores: percentiles, and never narrower on either side than the accuracy's interval, because resamples of a
-      perfect or nearly perfect result hardly differ and would promise too much.
-    - log loss: percentiles.
-    - calibration error: percentiles, moved by the bootstrap's own bias, since resampling adds the noise that inflates
-      this score.
+    - F1 scores: percentiles, as much further out as Student's t is than the normal (Hesterberg 2015); with fewer than ten
+      mistakes never narrower on either side than the accuracy's interval, because resamples of a perfect or nearly perfect
+      result hardly differ and would promise too much.
+    - log loss: Student's t of the resamples (`intervals.mean_interval`), since losses are skewed.
+    - calibration error: the errors under which one like this would be nothing unusual (`intervals.gaps_interval`), since
+      chance inflates this score.
 
     `top5` is null with five classes or fewer, where it would always be 1. `macro_f1` is the mean over the classes that
     have images; `classes_scored` says how many these are.
     """
     probs_NK, labels_N = checked(probs_NK, labels_N)
     n, k = probs_NK.shape
-    right = int((probs_NK.argmax(axis=1) == labels_N).sum())
+    right_N = probs_NK.argmax(axis=1) == labels_N
+    right = int(right_N.sum())
     counts_KK = confusion(probs_NK, labels_N)
     support_K = counts_KK.sum(axis=1)
     f1_K = _f1(counts_KK)
     scores: dict[str, Any] = {
         "accuracy": right / n,
-        "accuracy_interval": list(wilson(right, n)),
+        "accuracy_interval": list(share_interval(right_N, groups_N)),
         "top5": None,
         "macro_f1": float(f1_K[support_K > 0].mean()),
         "weighted_f1": float(np.average(f1_K, weights=support_K)),
@@ -176,11 +204,11 @@ def metrics(probs_NK: Probabilities, labels_N: Labels, *, before_NK: Probabiliti
         "images": n,
         "classes_scored": int((support_K > 0).sum()),
     }
-    intervals = _intervals(probs_NK, labels_N, scores)
+    intervals = _intervals(probs_NK, labels_N, scores, groups_N)
     if k > TOP:
-        among = int((_ranks(probs_NK, labels_N) < TOP).sum())
-        scores["top5"] = among / n
-        intervals["top5"] = list(wilson(among, n))
+        among_N = _ranks(probs_NK, labels_N) < TOP
+        scores["top5"] = float(among_N.mean())
+        intervals["top5"] = list(share_interval(among_N, groups_N))
     return scores | {"intervals": intervals}
 
 
@@ -267,19 +295,20 @@ def _f1(counts_KK: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.asarray(2 * np.diag(counts_KK) / np.maximum(concerned_K, 1))
 
 
-def _intervals(probs_NK: NDArray[np.float64], labels_N: NDArray[np.int64], scores: dict[str, Any]) -> dict[str, list[float]]:
+def _intervals(
+    probs_NK: NDArray[np.float64], labels_N: NDArray[np.int64], scores: dict[str, Any], groups_N: Groups
+) -> dict[str, list[float]]:
     """Bootstrap intervals of the scores that are no proportions; see `metrics`."""
     n, k = probs_NK.shape
     cells_N = labels_N * k + probs_NK.argmax(axis=1)
     # Images sorted by their cell of the confusion matrix: the count of a cell is then the sum of one stretch of images.
     order_N = np.argsort(cells_N, kind="stable")
     probs_NK, labels_N = probs_NK[order_N], labels_N[order_N]
+    groups_N = None if groups_N is None else groups_N[order_N]
     cells_M, starts_M = np.unique(cells_N[order_N], return_index=True)
     true_M, guessed_M = np.divmod(cells_M, k)
     of_label_MK = (true_M[:, None] == np.arange(k)).astype(np.float64)
     of_guess_MK = (guessed_M[:, None] == np.arange(k)).astype(np.float64)
-    gaps_N, bins_N = _gaps(probs_NK, labels_N)
-    columns_NS = np.column_stack([_losses(probs_NK, labels_N), (bins_N[:, None] == np.arange(BINS)) * gaps_N[:, None]])
 
     def statistic(counts_BN: NDArray[np.float64]) -> NDArray[np.float64]:
         counts_BM = np.add.reduceat(counts_BN, starts_M, axis=1)
@@ -288,20 +317,25 @@ def _intervals(probs_NK: NDArray[np.float64], labels_N: NDArray[np.int64], score
         f1_BK = 2 * right_BK / np.maximum(support_BK + counts_BM @ of_guess_MK, 1)
         drawn_BK = support_BK > 0
         macro_B = (f1_BK * drawn_BK).sum(axis=1) / drawn_BK.sum(axis=1)
-        weighted_B = (f1_BK * support_BK).sum(axis=1) / n
-        means_BS = counts_BN @ columns_NS / n
-        return np.column_stack([macro_B, weighted_B, means_BS[:, 0], np.abs(means_BS[:, 1:]).sum(axis=1)])
+        images_B1 = support_BK.sum(axis=1, keepdims=True)  # groups may be of different sizes
+        weighted_B = (f1_BK * support_BK / images_B1).sum(axis=1)
+        return np.column_stack([macro_B, weighted_B])
 
-    draws_RS = resampled(statistic, n)
-    draws_RS[:, 3] -= draws_RS[:, 3].mean() - scores["calibration_error"]
-    low_S, high_S = percentiles(draws_RS)
+    draws_RS = resampled(statistic, n, groups_N=groups_N)
+    units = n if groups_N is None else len(np.unique(groups_N))
+    low_S, high_S = percentiles(draws_RS, as_wide_as_student(0.95, units))
     below = scores["accuracy"] - scores["accuracy_interval"][0]
     above = scores["accuracy_interval"][1] - scores["accuracy"]
+    few = int((true_M != guessed_M) @ np.diff(starts_M, append=n)) < FEW
     found: dict[str, list[float]] = {}
     for name, low, high in zip(BOOTSTRAPPED, low_S.tolist(), high_S.tolist(), strict=True):
         score = scores[name]
-        if name.endswith("f1"):
+        if few:
             low, high = min(low, score - below), max(high, score + above)
-        largest = np.inf if name == "log_loss" else 1.0
-        found[name] = [max(0.0, min(low, score)), min(largest, max(high, score))]
+        found[name] = [max(0.0, min(low, score)), min(1.0, max(high, score))]
+    low, high = mean_interval(_losses(probs_NK, labels_N), groups_N)
+    found["log_loss"] = [max(0.0, low), min(-float(np.log(SMALLEST)), high)]
+    gaps_N, bins_N = _gaps(probs_NK, labels_N)
+    low, high = gaps_interval((bins_N[:, None] == np.arange(BINS)) * gaps_N[:, None], groups_N)
+    found["calibration_error"] = [low, min(1.0, high)]
     return found

@@ -12,10 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sortal.errors import DataError
-from sortal.evaluation.intervals import RESAMPLES, percentiles, resampled, wilson, wilson_f1
-from sortal.evaluation.metrics import BINS, SMALLEST, refuse, why_unscored
+from sortal.evaluation.intervals import (
+    RESAMPLES,
+    Groups,
+    as_wide_as_student,
+    gaps_interval,
+    mean_interval,
+    of_f1,
+    percentiles,
+    resampled,
+    share_interval,
+    wilson,
+    wilson_f1,
+    within,
+)
+from sortal.evaluation.metrics import BINS, FEW, SMALLEST, refuse, why_unscored
 
-BOOTSTRAPPED = ("mean_average_precision", "micro_f1", "macro_f1", "log_loss", "calibration_error")
+BOOTSTRAPPED = ("mean_average_precision", "micro_f1", "macro_f1")
 FEWEST_RESAMPLES = 200
 NUMBERS = 2e8
 """Sorted numbers that all resamples together may go through, some seconds' worth; with many images and labels there are fewer
@@ -81,9 +94,10 @@ def confusion(said_NK: Said, labels_NK: Labels) -> NDArray[np.int64]:
     return np.stack([np.stack([tn_K, fp_K], axis=1), np.stack([fn_K, tp_K], axis=1)], axis=1)
 
 
-def reliability(probs_NK: Probabilities, labels_NK: Labels) -> list[dict[str, Any]]:
+def reliability(probs_NK: Probabilities, labels_NK: Labels, groups_N: Groups = None) -> list[dict[str, Any]]:
     """The 15 bins behind `calibration_error`, empty ones left out: `low`, `high`, `images` (pairs of image and label), mean
-    `confidence`, `accuracy` (share of the labels that are there) and its 95% `interval` (Wilson).
+    `confidence`, `accuracy` (share of the labels that are there) and its 95% `interval` (Wilson; the labels of a group of
+    images share their fate).
     """
     probs_NK, labels_NK = checked(probs_NK, labels_NK)
     bins_NK, rows = _bins(probs_NK), []
@@ -97,10 +111,15 @@ def reliability(probs_NK: Probabilities, labels_NK: Labels) -> list[dict[str, An
                 "images": pairs,
                 "confidence": float(probs_NK[inside_NK].mean()),
                 "accuracy": there / pairs,
-                "interval": list(wilson(there, pairs)),
+                "interval": list(wilson(there, pairs) if groups_N is None else _grouped(labels_NK, inside_NK, groups_N)),
             }
         )
     return rows
+
+
+def _grouped(labels_NK: Labels, inside_NK: NDArray[np.bool_], groups_N: NDArray[np.int64]) -> tuple[float, float]:
+    groups_NK = np.broadcast_to(groups_N[:, None], inside_NK.shape)
+    return share_interval(labels_NK[inside_NK] > 0, groups_NK[inside_NK])
 
 
 def per_label(
@@ -111,6 +130,7 @@ def per_label(
     thresholds_K: Sequence[float],
     *,
     images_K: Sequence[int] | None = None,
+    groups_N: Groups = None,
 ) -> list[dict[str, Any]]:
     """One row a label, in index order: `class`, `precision`, `recall`, `f1` with their 95% intervals (as of
     `metrics.per_class`), `average_precision`, `threshold` and `support`.
@@ -134,10 +154,15 @@ def per_label(
             row["reason"] = why_unscored(None if images_K is None else images_K[k])
         else:
             row["average_precision"] = float(precisions_K[k])
-            row["recall"], row["recall_interval"] = tp / (tp + fn), list(wilson(tp, tp + fn))
-            row["f1"], row["f1_interval"] = _f1(tp, fp + fn), list(wilson_f1(tp, fp + fn))
+            there_N, given_N = labels_NK[:, k] > 0, said_NK[:, k]
+
+            def interval(of_N: NDArray[np.bool_], hit_N: NDArray[np.bool_] = there_N & given_N) -> tuple[float, float]:
+                return share_interval(hit_N[of_N], within(groups_N, of_N))
+
+            row["recall"], row["recall_interval"] = tp / (tp + fn), list(interval(there_N))
+            row["f1"], row["f1_interval"] = _f1(tp, fp + fn), list(of_f1(interval(there_N | given_N)))
             if tp + fp:
-                row["precision"], row["precision_interval"] = tp / (tp + fp), list(wilson(tp, tp + fp))
+                row["precision"], row["precision_interval"] = tp / (tp + fp), list(interval(given_N))
             else:
                 row["reason"] = "never said, so it has no precision"
         rows.append(row)
@@ -145,26 +170,32 @@ def per_label(
 
 
 def metrics(
-    probs_NK: Probabilities, said_NK: Said, labels_NK: Labels, *, before_NK: Probabilities | None = None
+    probs_NK: Probabilities,
+    said_NK: Said,
+    labels_NK: Labels,
+    *,
+    before_NK: Probabilities | None = None,
+    groups_N: Groups = None,
 ) -> dict[str, Any]:
     """The contract's metrics object for several labels, as plain numbers; `before_NK` are the probabilities before calibration.
 
-    Intervals are 95% and stand under `intervals`. That of `subset_accuracy` is Wilson's; the others are percentiles of up to
-    1,000 bootstrap resamples of the images with a fixed seed, never narrower on either side than Wilson's of all decisions
-    together for the scores from 0 to 1 (resamples of a perfect result do not differ), and for the calibration error moved by
-    the bootstrap's own bias. `classes_scored` is how many labels some image here has: the means are over these,
-    and null where there are none.
+    Intervals are 95% and stand under `intervals`. That of `subset_accuracy` is Wilson's; those of the scores from 0 to 1 are
+    percentiles of up to 1,000 bootstrap resamples of the images, or of their groups, with a fixed seed; with fewer than ten
+    wrong decisions never narrower on either side than Wilson's of all decisions together (resamples of a perfect result do not
+    differ). Those of log loss and
+    calibration error are as in `metrics.metrics`. `classes_scored` is how many labels some image here has: the means are over
+    these, and null where there are none.
     """
     probs_NK, labels_NK = checked(probs_NK, labels_NK)
     tp_K, fp_K, fn_K = _counts(said_NK, labels_NK)
     n = len(probs_NK)
-    exact = int((said_NK == (labels_NK > 0)).all(axis=1).sum())
+    exact_N = (said_NK == (labels_NK > 0)).all(axis=1)
     scored = int(((tp_K + fn_K) > 0).sum())
     scores: dict[str, Any] = {
         "mean_average_precision": mean_average_precision(probs_NK, labels_NK) if scored else None,
         "micro_f1": micro_f1(said_NK, labels_NK),
         "macro_f1": macro_f1(said_NK, labels_NK) if scored else None,
-        "subset_accuracy": exact / n,
+        "subset_accuracy": float(exact_N.mean()),
         "log_loss": log_loss(probs_NK, labels_NK),
         "calibration_error": calibration_error(probs_NK, labels_NK),
         "calibration_error_before": None if before_NK is None else calibration_error(before_NK, labels_NK),
@@ -172,8 +203,9 @@ def metrics(
         "classes_scored": scored,
     }
     hits, misses = int(tp_K.sum()), int((fp_K + fn_K).sum())
-    intervals = {"subset_accuracy": list(wilson(exact, n))}
-    return scores | {"intervals": intervals | _intervals(probs_NK, said_NK, labels_NK, scores, wilson_f1(hits, misses))}
+    intervals = {"subset_accuracy": list(share_interval(exact_N, groups_N))}
+    pooled = wilson_f1(hits, misses)
+    return scores | {"intervals": intervals | _intervals(probs_NK, said_NK, labels_NK, scores, pooled, groups_N)}
 
 
 def checked(probs_NK: Any, labels_NK: Any) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -256,12 +288,12 @@ def _intervals(
     labels_NK: NDArray[np.int64],
     scores: dict[str, Any],
     pooled: tuple[float, float],
+    groups_N: Groups,
 ) -> dict[str, list[float]]:
     """Bootstrap intervals of the scores that are no proportions; see `metrics`. `pooled` is Wilson's interval of micro F1."""
     n, k = probs_NK.shape
     there_NK = labels_NK > 0
     outcomes_N3K = np.concatenate([said_NK & there_NK, said_NK & ~there_NK, ~said_NK & there_NK], axis=1).astype(np.float64)
-    columns_NS = np.column_stack([_losses(probs_NK, labels_NK).mean(axis=1), _gaps(probs_NK, labels_NK)])
 
     def statistic(counts_BN: NDArray[np.float64]) -> NDArray[np.float64]:
         tp_BK, fp_BK, fn_BK = np.split(counts_BN @ outcomes_N3K, 3, axis=1)
@@ -273,21 +305,24 @@ def _intervals(
         labels_B = np.maximum(drawn_BK.sum(axis=1), 1)
         mean_B = np.where(drawn_BK, precisions_BK, 0).sum(axis=1) / labels_B
         macro_B = np.where(drawn_BK, f1_BK, 0).sum(axis=1) / labels_B
-        means_BS = counts_BN @ columns_NS / n
-        return np.column_stack([mean_B, micro_B, macro_B, means_BS[:, 0], np.abs(means_BS[:, 1:]).sum(axis=1)])
+        return np.column_stack([mean_B, micro_B, macro_B])
 
     resamples = int(np.clip(NUMBERS / probs_NK.size, FEWEST_RESAMPLES, RESAMPLES))
-    draws_RS = resampled(statistic, n, resamples=resamples)
-    draws_RS[:, 4] -= draws_RS[:, 4].mean() - scores["calibration_error"]
-    low_S, high_S = percentiles(draws_RS)
+    draws_RS = resampled(statistic, n, groups_N=groups_N, resamples=resamples)
+    units = n if groups_N is None else len(np.unique(groups_N))
+    low_S, high_S = percentiles(draws_RS, as_wide_as_student(0.95, units))
+    few = int((said_NK != there_NK).sum()) < FEW
     below, above = scores["micro_f1"] - pooled[0], pooled[1] - scores["micro_f1"]
     found: dict[str, list[float]] = {}
     for name, low, high in zip(BOOTSTRAPPED, low_S.tolist(), high_S.tolist(), strict=True):
         score = scores[name]
         if score is None:
             continue
-        if name.endswith(("f1", "precision")):
+        if few:
             low, high = min(low, score - below), max(high, score + above)
-        largest = np.inf if name == "log_loss" else 1.0
-        found[name] = [max(0.0, min(low, score)), min(largest, max(high, score))]
+        found[name] = [max(0.0, min(low, score)), min(1.0, max(high, score))]
+    low, high = mean_interval(_losses(probs_NK, labels_NK).mean(axis=1), groups_N)
+    found["log_loss"] = [max(0.0, low), min(-float(np.log(SMALLEST)), high)]
+    low, high = gaps_interval(_gaps(probs_NK, labels_NK), groups_N)
+    found["calibration_error"] = [low, min(1.0, high)]
     return found

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sortal.errors import DataError
+from sortal.evaluation.metrics import SMALLEST
 from sortal.evaluation.task import task
 from sortal.predictions import Predictions
 
@@ -43,11 +44,26 @@ class Scores:
         }
 
 
-def score(predictions: Predictions, *, before: Predictions | None = None, images: Mapping[str, int] | None = None) -> Scores:
+def losses(predictions: Predictions) -> NDArray[np.float64]:
+    """The log loss of each image, shape (N,), in nats; of several labels an image their mean."""
+    probs_NK, labels = predictions.probs_NK.astype(np.float64), predictions.labels_N
+    if labels.ndim == 1:
+        return -np.log(np.maximum(probs_NK[np.arange(len(labels)), labels], SMALLEST))
+    return np.asarray(-np.log(np.maximum(np.where(labels > 0, probs_NK, 1 - probs_NK), SMALLEST)).mean(axis=1))
+
+
+def score(
+    predictions: Predictions,
+    *,
+    before: Predictions | None = None,
+    images: Mapping[str, int] | None = None,
+    groups: Mapping[str, int] | None = None,
+) -> Scores:
     """Scores of every split that has images with a known label, in order of appearance.
 
     `before` are the same rows before calibration; `images` says how many images each class has in the whole data set,
-    for the reason why a class has no score. Raises `DataError` where no image has a label.
+    for the reason why a class has no score; `groups` gives each source a number that those of one group share, which makes
+    the intervals as wide as they must be. Raises `DataError` where no image has a label.
     """
     judge = task(predictions.task)
     known_N = judge.known(predictions.labels_N)
@@ -71,6 +87,7 @@ def score(predictions: Predictions, *, before: Predictions | None = None, images
             thresholds_K=part.thresholds_K,
             before_NK=None if before is None else before.probs_NK[rows_N],
             images_K=images_K,
+            groups_N=None if groups is None else np.array([groups[source] for source in part.sources], dtype=np.int64),
         )
     return Scores(
         predictions.classes,

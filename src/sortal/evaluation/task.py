@@ -11,6 +11,8 @@ from sortal.errors import UnknownName
 from sortal.evaluation import calibration, thresholds
 from sortal.evaluation import metrics as one
 from sortal.evaluation import multilabel as several
+from sortal.evaluation.calibrators import Activation
+from sortal.evaluation.intervals import Groups
 
 if TYPE_CHECKING:  # it takes a second to import, and prediction needs none of it
     from sortal.manifest import Manifest
@@ -42,7 +44,9 @@ class Task(Protocol):
     title: str
     """As a person says it, and as it stands in `bundle.json`."""
     chosen: tuple[str, ...]
-    """What is fitted on held-out images besides the temperature."""
+    """What is fitted on held-out images besides the calibration."""
+    activation: Activation
+    """What makes probabilities of logits."""
 
     def labels(self, manifest: "Manifest") -> Labels:
         """The labels of a manifest's rows; raises `NotSupported` where they are no labels of this task."""
@@ -61,9 +65,6 @@ class Task(Protocol):
 
     def without_temperature(self, probs_NK: Numbers, temperature: float) -> NDArray[np.float32]:
         """The probabilities as they were before their logits were divided by the temperature."""
-
-    def fit_temperature(self, logits_NK: Numbers, labels: Labels) -> float:
-        """The temperature under which the labels are most likely."""
 
     def fit_thresholds(self, probs_NK: Numbers, labels: Labels) -> tuple[float, ...]:
         """From which probability on each label is said; nothing where the likeliest is."""
@@ -87,8 +88,9 @@ class Task(Protocol):
         thresholds_K: Sequence[float],
         before_NK: Numbers | None,
         images_K: Sequence[int] | None,
+        groups_N: Groups,
     ) -> Judged:
-        """All scores of one split; `before_NK` and `images_K` as in `evaluate.scores.score`."""
+        """All scores of one split; `before_NK`, `images_K` and `groups_N` as in `evaluate.scores.score`."""
 
 
 class MultiClass:
@@ -97,6 +99,7 @@ class MultiClass:
     name: Name = "multi_class"
     title = "multi-class"
     chosen: tuple[str, ...] = ()
+    activation: Activation = "softmax"
 
     def labels(self, manifest: "Manifest") -> Labels:
         return manifest.labels_N
@@ -115,9 +118,6 @@ class MultiClass:
 
     def without_temperature(self, probs_NK: Numbers, temperature: float) -> NDArray[np.float32]:
         return calibration.without_temperature(probs_NK, temperature)
-
-    def fit_temperature(self, logits_NK: Numbers, labels: Labels) -> float:
-        return calibration.fit_temperature(logits_NK, labels)
 
     def fit_thresholds(self, probs_NK: Numbers, labels: Labels) -> tuple[float, ...]:
         return ()
@@ -144,12 +144,13 @@ class MultiClass:
         thresholds_K: Sequence[float],
         before_NK: Numbers | None,
         images_K: Sequence[int] | None,
+        groups_N: Groups,
     ) -> Judged:
         return Judged(
-            one.metrics(probs_NK, labels, before_NK=before_NK),
-            one.per_class(probs_NK, labels, classes, images_K=images_K),
+            one.metrics(probs_NK, labels, before_NK=before_NK, groups_N=groups_N),
+            one.per_class(probs_NK, labels, classes, images_K=images_K, groups_N=groups_N),
             one.confusion(probs_NK, labels).tolist(),
-            one.reliability(probs_NK, labels),
+            one.reliability(probs_NK, labels, groups_N),
         )
 
 
@@ -159,6 +160,7 @@ class MultiLabel:
     name: Name = "multi_label"
     title = "multi-label"
     chosen: tuple[str, ...] = ("thresholds",)
+    activation: Activation = "sigmoid"
 
     def labels(self, manifest: "Manifest") -> Labels:
         return manifest.labels_NK
@@ -177,9 +179,6 @@ class MultiLabel:
 
     def without_temperature(self, probs_NK: Numbers, temperature: float) -> NDArray[np.float32]:
         return self.probabilities(self.logits(probs_NK), 1 / temperature)
-
-    def fit_temperature(self, logits_NK: Numbers, labels: Labels) -> float:
-        return calibration.fit_label_temperature(logits_NK, labels)
 
     def fit_thresholds(self, probs_NK: Numbers, labels: Labels) -> tuple[float, ...]:
         return thresholds.fit_thresholds(probs_NK, labels)
@@ -209,13 +208,14 @@ class MultiLabel:
         thresholds_K: Sequence[float],
         before_NK: Numbers | None,
         images_K: Sequence[int] | None,
+        groups_N: Groups,
     ) -> Judged:
         assert said_NK is not None
         return Judged(
-            several.metrics(probs_NK, said_NK, labels, before_NK=before_NK),
-            several.per_label(probs_NK, said_NK, labels, classes, thresholds_K, images_K=images_K),
+            several.metrics(probs_NK, said_NK, labels, before_NK=before_NK, groups_N=groups_N),
+            several.per_label(probs_NK, said_NK, labels, classes, thresholds_K, images_K=images_K, groups_N=groups_N),
             several.confusion(said_NK, labels).tolist(),
-            several.reliability(probs_NK, labels),
+            several.reliability(probs_NK, labels, groups_N),
         )
 
 

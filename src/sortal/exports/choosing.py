@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-GOOD = 0.002
+GOOD = 0.001
 """Nats of divergence below which a form is as good as another, so that the earlier one, which is quicker, is taken."""
 SMALLEST = 1e-7
 

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import sortal
+from sortal import decision
 from sortal import preprocess as preprocessing
 from sortal.bundle import Bundle
 from sortal.errors import UnreadableImage
 
 HERE = Path(__file__).parent / "examples"
-PREPROCESS, EXAMPLE = "preprocess.py", "example.py"
-KEPT = ("calibration", "decision", "novelty")
-"""Of `bundle.json`, where they are there: what makes probabilities and decisions, word for word."""
+PREPROCESS, DECISION, EXAMPLE = "preprocess.py", "decision.py", "example.py"
+KEPT = ("calibration", "novelty")
+"""Of `bundle.json`, where they are there, word for word."""
 
 
 def about(bundle: Bundle, *, licence: str, kind: str, precision: str) -> dict[str, Any]:
@@ -28,6 +29,7 @@ def about(bundle: Bundle, *, licence: str, kind: str, precision: str) -> dict[st
         "preprocess": bundle.preprocess.to_dict(),
         "temperature": bundle.temperature,
         "thresholds": list(bundle.thresholds),
+        "decision": bundle.decision.to_json(),
         **{key: bundle.about[key] for key in KEPT if key in bundle.about},
         "licence": licence,
         "network": bundle.about.get("recipe", {}).get("model", ""),
@@ -39,21 +41,31 @@ def about(bundle: Bundle, *, licence: str, kind: str, precision: str) -> dict[st
 
 def licence_of(own: str, started_from: str) -> str:
     """The licence as far as it is known: the user's own words, and what the weights came from."""
-    parts = [own or "not stated: the model belongs to whoever trained it", started_from]
+    parts = [own or "not stated (the model belongs to whoever trained it)", started_from]
     return "; ".join(part for part in parts if part)
 
 
-def write_preprocess(folder: Path) -> None:
-    """Put the very preprocessing that the model was trained with into the export, as one file that needs NumPy and Pillow."""
+def write_modules(folder: Path) -> None:
+    """Put the very preprocessing and decisions of `sortal predict` into the export, as two files that need NumPy and Pillow."""
+    for name, text in modules().items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def modules() -> dict[str, str]:
+    """Our preprocessing and our decisions, by name of a file, leaning on nothing of ours."""
     source = inspect.getsource(preprocessing)
     needed = "from sortal.errors import UnreadableImage\n"
     assert source.count("sortal.errors") == source.count(needed) == 1, "preprocessing leans on more of sortal than one error"
-    text = source.replace(needed, f"\n\n{ERROR}\n\n").replace(OPENING, f'"""{GIVEN}\n\n', 1)
-    (folder / PREPROCESS).write_text(text, encoding="utf-8")
+    deciding = inspect.getsource(decision)
+    assert "from sortal" not in deciding, "decisions lean on the rest of sortal"
+    return {
+        PREPROCESS: source.replace(needed, f"\n\n{ERROR}\n\n").replace(OPENING, f'"""{GIVEN}\n\n', 1),
+        DECISION: deciding.replace(OPENING, f'"""{GIVEN}\n\n', 1),
+    }
 
 
 OPENING = '"""'
-GIVEN = "Copied from sortal (Apache-2.0), byte for byte but for this line and the error below: as in training, so here."
+GIVEN = "Copied from sortal (Apache-2.0), unchanged but for this line and an error: as in training, so here."
 ERROR = f'''class UnreadableImage(ValueError):
     """{UnreadableImage.__doc__}"""
 
@@ -109,7 +121,7 @@ Made by {producer} from a bundle whose graph has SHA-256 `{source_sha256}`.
 
 {licence}.
 
-`preprocess.py` and the example, where they are here, come from sortal and are under Apache-2.0.
+`preprocess.py`, `decision.py` and the example, where they are here, come from sortal and are under Apache-2.0.
 """
 MOST_CLASSES = 20
 
@@ -131,7 +143,7 @@ def _input_and_output(about: Mapping[str, Any]) -> list[str]:
     if about["task"] == "multi-label":
         said = "An image may have several labels or none: one is said where its probability reaches its place in `thresholds`."
     else:
-        said = "The likeliest class is said" + (", unless `decision` says to abstain." if "decision" in about else ".")
+        said = "The likeliest class is said, unless `decision` says otherwise or nothing; `decision.py` reads it."
     return [*lines, said]
 
 

@@ -26,7 +26,7 @@ class OfFramework:
     def write(self, folder: Path, order: Order) -> Mapping[str, Any]:
         engine = order.engine()
         engine.export(order.bundle, folder / self.file, self.kind, json.dumps(order.about, ensure_ascii=False))
-        describe.write_preprocess(folder)
+        describe.write_modules(folder)
         return {"model": [self.file], "engine": order.bundle.about["recipe"]["engine"], "before": [self.needs, ""]}
 
     @contextmanager

@@ -24,6 +24,8 @@ from sortal.preprocess import network_pixels
 LAYERS = ("Conv", "Gemm", "MatMul")
 BETWEEN = ("Add", "AveragePool", "Clip", "Concat", "Flatten", "GlobalAveragePool", "MaxPool", "Relu", "Reshape", "Transpose")
 """What stands between layers and can stay in int8, so that numbers need not go back and forth. Softmax is not among it."""
+ADDED, ENDS = "sortal.", ("logits", "features")
+"""Names of what a bundle puts behind its network, and of what the network itself ends in."""
 LEFT_OUT = (1, 2, 4, 8)
 """How many of the layers that hurt most are tried without."""
 TRIED_ON = 24
@@ -73,7 +75,7 @@ def _candidates(work: "Work", source: OnnxGraph, judging: NDArray[np.uint8], ord
         for method, each in (("extremes", extremes), ("percentiles", percentiles))
     }
     method = min(both, key=lambda name: both[name])
-    layers = [node.name for node in work.model.graph.node if node.op_type in LAYERS]
+    layers = [node.name for node in work.model.graph.node if node.op_type in LAYERS and node.name not in work.tail]
     harm = []
     for done, layer in enumerate(layers, start=1):
         harm.append(divergence(work.alone(method, layer)(judged), source_NK))
@@ -89,9 +91,13 @@ class Work:
 
     def __init__(self, folder: Path, model: ModelProto, images_NSSC: NDArray[np.uint8]) -> None:
         self.folder = folder
+        # As a file: of a graph in memory the quantiser moves the weights out, to a place that it then removes.
+        self.source = folder / "source.onnx"
+        onnx.save(model, self.source)
         self.model = model
         self.images_NSSC = images_NSSC
         self.left_out: dict[str, tuple[str, ...]] = {}
+        self.tail = _tail(model)
 
     def candidate(self, method: str, without: tuple[str, ...]) -> Candidate:
         told = f"ranges by {method}" + (f", {len(without)} of the layers in float32" if without else "")
@@ -110,7 +116,7 @@ class Work:
         methods = {"extremes": CalibrationMethod.MinMax, "percentiles": CalibrationMethod.Percentile}
         with _quiet():
             quantize_static(
-                self.model,
+                self.source,
                 target,
                 _Reader(self.images_NSSC),
                 quant_format=QuantFormat.QDQ,
@@ -119,7 +125,7 @@ class Work:
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 nodes_to_quantize=list(only),
-                nodes_to_exclude=list(exclude),
+                nodes_to_exclude=[*exclude, *self.tail],
                 calibrate_method=methods[method],
                 extra_options={
                     "CalibPercentile": PERCENTILE,
@@ -151,6 +157,23 @@ def _named(model: ModelProto) -> ModelProto:
     if not any(node.op_type in LAYERS for node in named.graph.node):
         raise NotSupported("this network has no layer that int8 could speed up", hint="take another --precision")
     return named
+
+
+def _tail(model: ModelProto) -> set[str]:
+    """Names of the steps behind the last layers, which stay as they are: from logits to probabilities, features to novelty."""
+    made_by = {output: node for node in model.graph.node for output in node.output}
+    reached = [output.name for output in model.graph.output if output.name not in ENDS]
+    tail: set[str] = set()
+    while reached:
+        node = made_by.get(reached.pop())
+        if node is None or node.name in tail:
+            continue
+        added = any(name.startswith(ADDED) for name in node.input)
+        if node.op_type in LAYERS and not added:
+            continue
+        tail.add(node.name)
+        reached.extend(name for name in node.input if name not in ENDS)
+    return tail
 
 
 @contextlib.contextmanager

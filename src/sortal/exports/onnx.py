@@ -54,7 +54,7 @@ class Onnx:
         model, decided = model_of(order)
         (folder / ANY_SIZE).write_bytes(described(of_any_size(model, order.bundle.preprocess), order.about))
         (folder / MODEL).write_bytes(described(model, order.about))
-        describe.write_preprocess(folder)
+        describe.write_modules(folder)
         return {"model": [MODEL], **decided}
 
     @contextmanager

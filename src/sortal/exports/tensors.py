@@ -28,7 +28,7 @@ class Safetensors:
     def write(self, folder: Path, order: Order) -> Mapping[str, Any]:
         order.engine().export(order.bundle, folder, "code", json.dumps(order.about, ensure_ascii=False))
         (folder / LOADER).write_text(describe.example("loader.py"), encoding="utf-8")
-        describe.write_preprocess(folder)
+        describe.write_modules(folder)
         return {
             "model": [WEIGHTS, CODE, LOADER],
             "before": ["PyTorch and safetensors are needed, and no library of networks.", ""],
@@ -42,7 +42,7 @@ class Safetensors:
 
         def answers(images_NRRC: NDArray[np.uint8]) -> NDArray[np.float32]:
             images_NSSC = network_pixels(images_NRRC, preprocess)
-            parts = [model(images_NSSC[start : start + AT_ONCE]) for start in range(0, len(images_NSSC), AT_ONCE)]
+            parts = [model(images_NSSC[start : start + AT_ONCE])[0] for start in range(0, len(images_NSSC), AT_ONCE)]
             return np.concatenate(parts)
 
         yield answers

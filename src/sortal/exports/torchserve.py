@@ -38,13 +38,10 @@ class TorchServe:
 
     def write(self, folder: Path, order: Order) -> Mapping[str, Any]:
         model, decided = model_of(order)
-        with tempfile.TemporaryDirectory() as place:
-            describe.write_preprocess(Path(place))
-            preprocess = (Path(place) / describe.PREPROCESS).read_text(encoding="utf-8")
         members: dict[str, str | bytes] = {
             "MAR-INF/MANIFEST.json": json.dumps(_manifest(order.about), indent=2),
             HANDLER: describe.example("handler.py"),
-            describe.PREPROCESS: preprocess,
+            **describe.modules(),
             REQUIREMENTS: NEEDED,
             MODEL: described(model, order.about),
         }
@@ -61,7 +58,7 @@ class TorchServe:
         """
         with tempfile.TemporaryDirectory() as place:
             with zipfile.ZipFile(folder / ARCHIVE) as archive:
-                for name in (HANDLER, describe.PREPROCESS, MODEL):
+                for name in (HANDLER, *describe.modules(), MODEL):
                     (Path(place) / name).write_bytes(archive.read(name))
             handler = imported(Path(place) / HANDLER, beside=True).Classifier()
             handler.initialize(SimpleNamespace(system_properties={"model_dir": place}))

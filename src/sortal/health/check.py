@@ -1,49 +1,129 @@
-"""The health of a data set: every question asked of the manifest's columns, the gravest answers first."""
+"""The health of a data set: every question asked of the manifest's columns and of what was seen, the gravest answers first."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from sortal.health import copies
 from sortal.health.classes import few_images, imbalance, on_all, unlabelled
-from sortal.health.copies import Images, copies
+from sortal.health.copies import Found, Images
+from sortal.health.drift import drift
 from sortal.health.files import unreadable
 from sortal.health.finding import Finding
+from sortal.health.head import Floats
+from sortal.health.labels import alike, wrong_labels
+from sortal.health.quality import Looks, quality
+from sortal.health.shortcuts import shortcuts
 from sortal.manifest import SPLITS, Manifest
 
 GRAVITY = ("severe", "warning", "note")
+FIRST = ("copies-across-splits", "copies-with-other-label")
+"""Of equal gravity: leakage first, quarrels second, all else as it was asked."""
 
 
-def findings(manifest: Manifest) -> list[Finding]:
-    """All that is wrong, or may be, severe ones first; works on a manifest with or without splits, also an empty one."""
-    used = manifest.used
-    # In one order, so that copies with the same labels agree.
-    labels = [tuple(sorted(each)) for each in used.column("labels")]
-    counts = manifest.counts()
-    split_counts = {name: manifest.split(name).counts() for name in SPLITS if name in manifest.split_counts()}
-    found = [
-        *unreadable(manifest.sources, manifest.column("exclusion"), manifest.column("labels")),
-        *copies(_images(used, labels)),
-        *few_images(counts, split_counts, _by_class(used.sources, labels)),
-        *imbalance(split_counts.get("train", counts)),
-        *unlabelled([source for source, each in zip(used.sources, labels, strict=True) if not each], len(used)),
-        *on_all(counts, len(used)),
-    ]
-    return sorted(found, key=lambda finding: GRAVITY.index(finding.severity))
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is known of the images in use besides the manifest; N rows, as in `manifest.used`. All of it may be missing."""
+
+    pixels: tuple[bytes | None, ...] = ()
+    looks: Looks | None = None
+    cues: Mapping[str, Floats] | None = None
+    """By what should not matter: numbers of shape (N, D)."""
+    twins_N: NDArray[np.int64] | None = None
+    """Equal for near copies."""
+    features_ND: Floats | None = None
+    judged_NK: NDArray[np.floating] | None = None
+    """Probabilities of each class by who did not see the image; NaN where nobody judged."""
+    judged_by: str = ""
 
 
-def _images(used: Manifest, labels: list[tuple[str, ...]]) -> Images:
+def images_of(used: Manifest, pixels: tuple[bytes | None, ...] = ()) -> Images:
+    """The columns that copies are told by."""
     sizes = zip(used.column("width"), used.column("height"), strict=True)
     return Images(
         sources=used.sources,
         contents=used.column("content"),
-        labels=labels,
+        # In one order, so that copies with the same labels agree.
+        labels=[tuple(sorted(each)) for each in used.column("labels")],
         splits=used.column("split"),
         phashes=used.column("phash"),
         sides=[None if width is None or height is None else min(width, height) for width, height in sizes],
+        pixels=pixels,
     )
 
 
-def _by_class(sources: list[str], labels: list[tuple[str, ...]]) -> Mapping[str, list[str]]:
-    images: dict[str, list[str]] = {}
-    for source, names in zip(sources, labels, strict=True):
+def findings(manifest: Manifest, seen: Seen | None = None, found: Found | None = None) -> list[Finding]:
+    """All that is wrong, or may be, severe ones first; works on a manifest with or without splits, also an empty one.
+
+    `found` are the copies, where the caller knows them already.
+    """
+    used, seen = manifest.used, seen or Seen()
+    images = images_of(used, seen.pixels)
+    found = found or copies.find(images, seen.twins_N)
+    counts = manifest.counts()
+    split_counts = {name: manifest.split(name).counts() for name in SPLITS if name in manifest.split_counts()}
+    return ordered(
+        [
+            *unreadable(manifest.sources, manifest.column("exclusion"), manifest.column("labels")),
+            *copies.told(images, found),
+            *few_images(counts, split_counts, _by_class(images)),
+            *imbalance(split_counts.get("train", counts)),
+            *unlabelled([source for source, each in zip(images.sources, images.labels, strict=True) if not each], len(used)),
+            *on_all(counts, len(used)),
+            *(quality(images.sources, seen.looks) if seen.looks is not None else []),
+            *_by_heads(used, images, found, seen),
+        ]
+    )
+
+
+def ordered(found: Iterable[Finding]) -> list[Finding]:
+    """The gravest first; of equal gravity leakage before all else."""
+
+    def place(finding: Finding) -> tuple[int, int]:
+        return GRAVITY.index(finding.severity), FIRST.index(finding.kind) if finding.kind in FIRST else len(FIRST)
+
+    return sorted(found, key=place)
+
+
+def _by_heads(used: Manifest, images: Images, found: Found, seen: Seen) -> list[Finding]:
+    """What small heads find out. Copies and groups stand on one side of every fold."""
+    units_N = units_of(used, images, found)
+    views = {
+        name: values
+        for name, values in (("what they show", seen.features_ND), ("files", _side_by_side(seen.cues)))
+        if values is not None
+    }
+    told = drift(views, images.sources, images.splits, units_N)
+    if used.task != "multi_class" or len(used.classes) < 2:
+        return told
+    if seen.cues:
+        told = [*told, *shortcuts(seen.cues, images.sources, used.classes, used.labels_N, units_N)]
+    if seen.judged_NK is not None:
+        rows = np.flatnonzero(np.isfinite(seen.judged_NK).all(axis=1))
+        labels, probs = used.labels_N[rows], seen.judged_NK[rows].astype(np.float64)
+        sources = [images.sources[row] for row in rows.tolist()]
+        told = [
+            *told,
+            *wrong_labels(sources, used.classes, labels, probs, seen.judged_by),
+            *alike(sources, used.classes, labels, probs),
+        ]
+    return told
+
+
+def units_of(used: Manifest, images: Images, found: Found) -> NDArray[np.int64]:
+    """Numbers that are equal for rows of one picture or one group, shape (N,)."""
+    return copies.together(images, Found(found.bytes, found.pixels, [*found.near, *copies.equal_rows(used.column("group"))]))
+
+
+def _side_by_side(cues: Mapping[str, Floats] | None) -> Floats | None:
+    return np.concatenate(list(cues.values()), axis=1) if cues else None
+
+
+def _by_class(images: Images) -> Mapping[str, list[str]]:
+    by_class: dict[str, list[str]] = {}
+    for source, names in zip(images.sources, images.labels, strict=True):
         for name in names:
-            images.setdefault(name, []).append(source)
-    return images
+            by_class.setdefault(name, []).append(source)
+    return by_class

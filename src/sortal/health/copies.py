@@ -1,7 +1,9 @@
 """Copies: the same picture more than once; within a split it weighs double, across splits it is a leak.
 
-Byte-identical files are told by their content hash and are certain. Near copies (saved again, resized, brightened) are told
-by their perceptual hash and are all but certain for pictures of `SMALLEST` pixels and more.
+Byte-identical files are told by their content hash and are certain; so are identical pixels in different files. Near copies
+(saved again, resized, brightened) are told by their perceptual hash and are all but certain for pictures of `SMALLEST` pixels
+and more; where features of the pictures are at hand they are told by those and proved by pixels (`twins`), cut and mirrored
+ones too.
 """
 
 from collections.abc import Sequence
@@ -11,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sortal.health.finding import Finding, Kind, Severity, counted, some
-from sortal.health.near import near_groups
+from sortal.health.near import chains, near_groups
 
 SMALLEST = 64
 """Pixels. A perceptual hash sees a reduction to 32 x 32; a smaller picture has little besides that could differ."""
@@ -31,23 +33,68 @@ class Images:
     phashes: Sequence[int | None]
     sides: Sequence[int | None]
     """The shorter of width and height, in pixels."""
+    pixels: Sequence[bytes | None] = ()
+    """What is equal for equal pixels; empty where nobody looked."""
 
 
-def copies(images: Images) -> list[Finding]:
-    """Findings about byte-identical and near copies: within a split, across splits, under different labels.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Groups of rows: equal bytes; equal pixels in different files; near copies. Each of the last two has one row for all that
+    the groups before it told already."""
+
+    bytes: Groups
+    pixels: Groups
+    near: Groups
+
+    @property
+    def all(self) -> Groups:
+        return [*self.bytes, *self.pixels, *self.near]
+
+
+def find(images: Images, twins_N: NDArray[np.int64] | None = None) -> Found:
+    """All groups of copies. `twins_N` numbers near copies, from features; None where the perceptual hash has to do."""
+    contents_N = _numbered(images.contents)
+    pixels_N = contents_N
+    if images.pixels:
+        # A number of its own where nobody looked, but the same for the same bytes.
+        pixels_N = _joined(contents_N, _numbered(images.pixels))
+    same_pixels = [_first_of_each(rows, contents_N) for rows in _equal(pixels_N)]
+    near = _near(images, pixels_N) if twins_N is None else _equal(_joined(pixels_N, twins_N))
+    groups = [np.sort(_first_of_each(rows, pixels_N)) for rows in near]
+    return Found(_equal(contents_N), _several(same_pixels), _several(groups))
+
+
+def told(images: Images, found: Found) -> list[Finding]:
+    """Findings about copies: within a split, across splits, under different labels.
 
     Across splits or under different labels they are severe; near copies of small pictures, which chance can explain, are a
     warning there. Within a split byte-identical ones are a warning, near ones a note.
     """
-    contents_N = _numbered(images.contents)
-    near = _near(images, contents_N)
+    near = found.near
     large = [min(images.sides[row] or 0 for row in rows) >= SMALLEST for rows in near]
     return [
-        *_told(images, _equal(contents_N), "byte for byte the same", severe="severe", within="warning"),
+        *_told(images, found.bytes, "byte for byte the same", severe="severe", within="warning"),
+        *_told(images, found.pixels, "pixel for pixel the same", severe="severe", within="warning"),
         *_told(images, _where(near, large), "nearly the same", severe="severe", within="note"),
         *_told(images, _where(near, [not is_large for is_large in large]),
                f"nearly the same (as far as pictures below {SMALLEST} pixels can tell)", severe="warning", within="note"),
     ]  # fmt: skip
+
+
+def copies(images: Images) -> list[Finding]:
+    """`told` of what can be found without features."""
+    return told(images, find(images))
+
+
+def together(images: Images, found: Found) -> NDArray[np.int64]:
+    """For each row the smallest row of all that show the same picture, itself where there is none, shape (N,)."""
+    pairs = [np.column_stack([rows[:-1], rows[1:]]) for rows in found.all]
+    return chains(len(images.sources), np.concatenate([np.empty((0, 2), np.int64), *pairs]))
+
+
+def equal_rows(values: Sequence[object]) -> Groups:
+    """Rows of equal value, two or more in each; a missing value equals no other."""
+    return _equal(_numbered(values))
 
 
 def _told(images: Images, groups: Groups, how: str, *, severe: Severity, within: Severity) -> list[Finding]:
@@ -73,7 +120,12 @@ def _finding(
         return []
     named = some([_named(images, rows, tags) for rows in groups])
     sources = tuple(images.sources[row] for rows in groups for row in rows)
-    return [Finding(kind, severity, sources, f"{counted(len(groups), 'picture')} found {what}: {named}", cure)]
+    detail = f"{counted(len(groups), 'picture')} found {what}: {named}"
+    return [
+        Finding(
+            kind, severity, sources, detail, cure, groups=tuple(tuple(images.sources[row] for row in rows) for rows in groups)
+        )
+    ]
 
 
 def _numbered(values: Sequence[object]) -> NDArray[np.int64]:
@@ -91,12 +143,27 @@ def _equal(numbers_N: NDArray[np.int64]) -> Groups:
     return [rows for rows in np.split(order, np.flatnonzero(np.diff(numbers_N[order])) + 1) if len(rows) > 1]
 
 
-def _near(images: Images, contents_N: NDArray[np.int64]) -> Groups:
-    """Near copies, one row for each content: what is byte-identical has been told already."""
+def _near(images: Images, pixels_N: NDArray[np.int64]) -> Groups:
+    """Near copies by their perceptual hash alone."""
     rows_M = np.array([row for row, phash in enumerate(images.phashes) if phash is not None], dtype=np.int64)
     phashes_M = np.array([images.phashes[row] for row in rows_M], dtype=np.uint64)
-    groups = [rows_M[rows] for rows in near_groups(phashes_M, contents_N[rows_M])]
-    return [np.sort(rows[np.unique(contents_N[rows], return_index=True)[1]]) for rows in groups]
+    return [rows_M[rows] for rows in near_groups(phashes_M, pixels_N[rows_M])]
+
+
+def _first_of_each(rows: NDArray[np.int64], numbers_N: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of the rows, the first of each number: what is byte-identical has been told already."""
+    return rows[np.sort(np.unique(numbers_N[rows], return_index=True)[1])]
+
+
+def _several(groups: Groups) -> Groups:
+    return [rows for rows in groups if len(rows) > 1]
+
+
+def _joined(one_N: NDArray[np.int64], other_N: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Numbers that are equal for rows that either of two numberings joins, over any chain."""
+    count = len(one_N)
+    pairs = [np.column_stack([rows[:-1], rows[1:]]) for numbers in (one_N, other_N) for rows in _equal(numbers)]
+    return chains(count, np.concatenate([np.empty((0, 2), np.int64), *pairs]))
 
 
 def _where(groups: Groups, wanted: Sequence[bool]) -> Groups:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 Kind = Literal[
     "unreadable", "placeholder", "copies", "copies-across-splits", "copies-with-other-label", "label", "imbalance",
-    "shortcut", "drift", "quality", "few-images",
+    "classes-alike", "shortcut", "drift", "quality", "few-images",
 ]  # fmt: skip
 Severity = Literal["note", "warning", "severe"]
 
@@ -23,6 +23,8 @@ class Finding:
         images: sources of the images concerned; none where it concerns a class as a whole.
         detail: numbers and names, as a sentence.
         cure: what to do about it.
+        proposed: of wrong labels, the label that each of `images` would have; else empty.
+        groups: of copies, which of `images` show the same picture; else empty.
     """
 
     kind: Kind
@@ -30,10 +32,14 @@ class Finding:
     images: tuple[str, ...]
     detail: str
     cure: str
+    proposed: tuple[str, ...] = ()
+    groups: tuple[tuple[str, ...], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The contract's keys."""
-        return {**asdict(self), "images": list(self.images)}
+        """The contract's keys; `proposed` and `groups` where they say something."""
+        values = {**asdict(self), "images": list(self.images), "proposed": list(self.proposed)}
+        values["groups"] = [list(group) for group in self.groups]
+        return {key: value for key, value in values.items() if value or key not in ("proposed", "groups")}
 
 
 def some(names: Sequence[str]) -> str:

@@ -45,7 +45,7 @@ def near_groups(phashes_N: NDArray[np.uint64], contents_N: NDArray[np.int64]) ->
     telling_U = _telling(hashes_U, which_N, contents_N)
     kept_M = np.flatnonzero(telling_U)
     pairs_P2 = kept_M[near_pairs(hashes_U[kept_M])]
-    chain_U = _chains(len(hashes_U), pairs_P2)
+    chain_U = chains(len(hashes_U), pairs_P2)
     chain_N = np.where(telling_U[which_N], chain_U[which_N], -1)
     runs = _runs(np.argsort(chain_N, kind="stable"), chain_N)
     groups = [rows for rows in runs if chain_N[rows[0]] >= 0 and len(np.unique(contents_N[rows])) > 1]
@@ -97,7 +97,7 @@ def _telling(hashes_U: NDArray[np.uint64], which_N: NDArray[np.int64], contents_
     return telling_U
 
 
-def _chains(count: int, pairs_P2: NDArray[np.int64]) -> NDArray[np.int64]:
+def chains(count: int, pairs_P2: NDArray[np.int64]) -> NDArray[np.int64]:
     """For each of `count` hashes the smallest one that it is linked to, over any number of pairs."""
     chain = list(range(count))
 

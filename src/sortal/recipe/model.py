@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from sortal.recipe.augment import Augment
+from sortal.recipe.decision import Decide
 from sortal.recipe.group import Group, Positive
 from sortal.recipe.learning import Average, Best, Grow, Loss, Optimizer, Sampler, Schedule, Start, Stop
 
@@ -155,6 +156,7 @@ class Recipe(Group):
     thaw: Thaw = Thaw()
     start: Start = Start()
     grow: Grow = Grow()
+    decision: Decide = Decide()
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Recipe":
@@ -191,6 +193,10 @@ class Recipe(Group):
             problems.append(
                 f"sampler.name: {self.sampler.name!r} shows images by their class, and with several labels an image has none: "
                 "set 'shuffle'; rare labels get thresholds of their own"
+            )
+        if self.task == "multi_label" and self.decision.asked:
+            problems.append(
+                "decision is for one label an image; of several, each label has a threshold that it is said from: leave it out"
             )
         problems += self._overruled() + self._frozen_problems() + self._unmeasured() + self._small_problems()
         if problems:

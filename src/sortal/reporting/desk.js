@@ -1,0 +1,159 @@
+
+// The desk: pictures are marked with one key, and the server keeps the marks; nothing is written before it is saved.
+
+const desk = known.desk;
+const told = document.getElementById("told");
+const items = new Map(); // element -> { sources, labels: source to proposed labels, groups: of copies, which show the same }
+let group = null; // the group that the next picture joins
+let unsaved = desk.unsaved;
+let before = Promise.resolve(); // one after the other: a picture joins the group that the one before it began
+
+/** Ask the server; what it cannot do is told, and null comes back. */
+async function ask(act, values) {
+  try {
+    const answer = await fetch(act, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "X-Sortal-Token": desk.token },
+      body: JSON.stringify(values),
+    });
+    const found = await answer.json();
+    if (answer.ok) return found;
+    told.textContent = plain(`${found.error}; ${found.hint}`);
+  } catch (error) {
+    told.textContent = "The server has ended: start it again with sortal report RUN --edit, then load its page.";
+  }
+  return null;
+}
+
+/** Mark the pictures of an element, after all that was marked before. */
+function mark(element, action) {
+  before = before.then(() => marked(element, action));
+}
+
+async function marked(element, action) {
+  const { sources, labels, groups } = items.get(element);
+  const values = { action, sources };
+  if (action === "accept") {
+    if (!Object.keys(labels).length) return void (told.textContent = "No label is proposed here; l chooses one.");
+    Object.assign(values, { action: "label", labels });
+  }
+  if (action === "group") Object.assign(values, { group: sources.length > 1 ? null : group, groups });
+  await send(values);
+}
+
+async function send(values) {
+  const found = await ask("marks", values);
+  if (!found) return;
+  Object.assign(desk.states, found.states);
+  if (values.action === "group" && values.sources.length === 1) group = found.group;
+  unsaved = found.unsaved;
+  for (const element of items.keys()) show(element);
+  told.textContent = plain(`${found.told}. ${unsaved} not saved yet.`);
+}
+
+function save() {
+  before = before.then(saved);
+}
+
+async function saved() {
+  const found = await ask("save", {});
+  if (!found) return;
+  unsaved = 0;
+  told.textContent = plain(found.told);
+}
+
+/** Say on an element what its pictures are by now. */
+function show(element) {
+  const said = new Set(items.get(element).sources.map((source) => desk.states[source]?.told).filter(Boolean));
+  const badge = element.querySelector(":scope > .now");
+  badge.textContent = plain([...said].join("; "));
+  badge.hidden = !said.size;
+  element.classList.toggle("marked", said.size > 0);
+}
+
+/** Let a person mark an element. */
+function adopt(element, { sources, labels, groups = [] }, name) {
+  items.set(element, { sources, labels, groups });
+  element.tabIndex = 0;
+  element.setAttribute("aria-label", plain(name));
+  element.setAttribute("role", "group");
+  const bar = make("div", "bar-of-marks");
+  const press = (key, text, action) => {
+    const button = make("button", action, text);
+    button.type = "button";
+    button.title = `key ${key}`;
+    button.addEventListener("click", () => mark(element, action));
+    bar.append(button);
+  };
+  const proposed = [...new Set(Object.values(labels).map((names) => names.join(", ") || "no label"))];
+  if (proposed.length === 1) press("a", `It is ${proposed[0]}`, "accept");
+  const several = sources.length > 1;
+  // Of copies one should stay: each is set aside by itself.
+  if (!groups.length) press("x", several ? `Exclude all ${sources.length}` : "Exclude", "exclude");
+  press("g", several ? "Group them" : "Group", "group");
+  press("u", "Undo", "undo");
+  if (sources.length === 1) bar.append(chooser(element, sources[0]));
+  element.append(make("p", "now"), bar);
+  show(element);
+}
+
+/** A choice of any class, for what is neither right nor proposed. */
+function chooser(element, source) {
+  const select = make("select", "", make("option", "", "Other label"));
+  // Only now: a thousand classes behind each of a hundred pictures would be felt.
+  const fill = () => select.append(...desk.classes.map((name) => make("option", "", name)));
+  select.addEventListener("focus", fill, { once: true });
+  select.setAttribute("aria-label", plain(`Label of ${source}`));
+  select.addEventListener("change", () => {
+    const at = select.selectedIndex - 1;
+    select.selectedIndex = 0;
+    if (at < 0) return;
+    const labels = { [source]: [desk.classes[at]] };
+    before = before.then(() => send({ action: "label", sources: [source], labels }));
+    element.focus();
+  });
+  return select;
+}
+
+for (const element of document.querySelectorAll("[data-mark]")) {
+  const row = desk.marks[Number(element.dataset.mark)];
+  adopt(element, row, row.sources.length === 1 ? row.sources[0] : `${row.sources.length} images`);
+}
+document.addEventListener("shown", (event) => {
+  for (const element of items.keys()) if (!element.isConnected) items.delete(element);
+  for (const element of event.detail.querySelectorAll("[data-source]")) {
+    const { source, proposed } = element.dataset;
+    adopt(element, { sources: [source], labels: proposed ? { [source]: [proposed] } : {} }, source);
+  }
+});
+
+/** The next element, or the one before, that can be marked and is not folded away. */
+function beside(element, step) {
+  const all = [...document.querySelectorAll("[role=group]")].filter((each) => items.has(each) && each.getClientRects().length);
+  const at = all.indexOf(element);
+  return all[at < 0 ? 0 : Math.min(Math.max(at + step, 0), all.length - 1)];
+}
+
+if (unsaved) told.textContent = `${unsaved} not saved yet.`;
+document.getElementById("save").addEventListener("click", save);
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("select")) return;
+  const element = event.target.closest("[role=group]");
+  if (event.key === "s") return save();
+  if (event.key === "n") {
+    group = null;
+    told.textContent = "The next picture that is grouped begins a new group.";
+  }
+  if (event.key === "j" || event.key === "k") beside(element, event.key === "j" ? 1 : -1)?.focus();
+  if (!items.has(element)) return;
+  const action = { a: "accept", x: "exclude", g: "group", u: "undo" }[event.key];
+  if (action === "exclude" && items.get(element).groups.length) {
+    told.textContent = "Of copies one should stay: exclude the others one by one.";
+  } else if (action) {
+    mark(element, action);
+  }
+  if (event.key === "l") {
+    event.preventDefault(); // or the letter would choose a class
+    element.querySelector("select")?.focus();
+  }
+});

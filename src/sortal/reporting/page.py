@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sortal.errors import MissingExtra
 from sortal.reporting import confusion, parts, words
 from sortal.reporting.model import Report
-from sortal.reporting.pictures import MOST_CARDS, MOST_INPUTS, MOST_NEAREST, MOST_OF_FINDING, Room
+from sortal.reporting.pictures import MOST_CARDS, MOST_INPUTS, MOST_NEAREST, Room, clusters
 from sortal.reporting.telling import TELLINGS
 
 if TYPE_CHECKING:
@@ -20,13 +20,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What makes a page of one that a person marks images on: the secret that the server wants to see, the classes that a
-    person may choose, what the images are by now, and the labels that a finding proposes.
+    """What makes a page one that a person marks images on.
+
+    Attributes:
+        token: the secret that the server wants to see.
+        classes: the labels that a person may choose from.
+        states: source to labels and told (what was changed, as words) of the images that are shown or were changed.
+        unsaved: how many images are marked and not saved.
     """
 
     token: str
     classes: Sequence[str]
     states: Mapping[str, Mapping[str, Any]]
+    unsaved: int = 0
 
 
 @dataclass(slots=True)
@@ -35,8 +41,10 @@ class _Marks:
 
     rows: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, sources: Sequence[str], labels: Mapping[str, Sequence[str]]) -> int:
-        self.rows.append({"sources": list(sources), "labels": {source: list(names) for source, names in labels.items()}})
+    def add(self, sources: Sequence[str], labels: Mapping[str, Sequence[str]], groups: Sequence[Sequence[str]] = ()) -> int:
+        """The number of a new mark; `groups` are of the images those that show the same, each a group of its own."""
+        proposed = {source: list(names) for source, names in labels.items()}
+        self.rows.append({"sources": list(sources), "labels": proposed, "groups": [list(group) for group in groups]})
         return len(self.rows) - 1
 
 
@@ -59,7 +67,8 @@ def render(
     # Pictures first get their share in the order in which they are shown; those behind cells come last.
     room, marks = Room(), _Marks()
     small = small or {}
-    cards = [_card(mistake, report, thumbnails or {}, small, room, marks) for mistake in report.mistakes[:MOST_CARDS]]
+    large, states = thumbnails or {}, desk.states if desk else {}
+    cards = [_card(mistake, report, large, small, room, marks, states) for mistake in report.mistakes[:MOST_CARDS]]
     findings = [_finding(row, small, room, marks) for row in parts.by_gravity(report.findings)]
     shown = [picture for caption, data in inputs[:MOST_INPUTS] if (picture := room.picture(data, caption))]
     telling = TELLINGS[report.task]
@@ -101,6 +110,7 @@ def _card(
     small: Mapping[str, bytes],
     room: Room,
     marks: _Marks,
+    states: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     source = mistake["source"]
     known = report.maps.get(source, {})
@@ -112,18 +122,29 @@ def _card(
             {**near, "picture": room.picture(small.get(near["source"]), near["source"])}
             for near in known.get("nearest", [])[:MOST_NEAREST]
         ],
-        "mark": marks.add([source], {source: _proposed(mistake)}),
+        "mark": marks.add([source], {source: _proposed(mistake, states.get(source, {}).get("labels", ()))}),
     }
 
 
-def _proposed(mistake: Mapping[str, Any]) -> list[str]:
-    """What the model would have the labels be: what it said. Of several labels a mistake names what was wrong only."""
-    return [] if "surest" in mistake else [mistake["predicted"]]
+def _proposed(mistake: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
+    """What the model would have the labels be: what it said; of several, those it is labelled with but for what was wrong."""
+    if "surest" not in mistake:
+        return [mistake["predicted"]]
+    return sorted(set(labels).difference(mistake["missed"]).union(mistake["wrong"]))
 
 
 def _finding(row: Mapping[str, Any], small: Mapping[str, bytes], room: Room, marks: _Marks) -> dict[str, Any]:
-    found = [room.picture(small.get(source), source) for source in row["images"][:MOST_OF_FINDING]]
-    return {**row, "pictures": [picture for picture in found if picture], "mark": marks.add(row["images"], {})}
+    proposed = dict(zip(row["images"], row.get("proposed") or (), strict=False))
+
+    def shown(source: str) -> dict[str, Any] | None:
+        picture = room.picture(small.get(source), source)
+        label = proposed.get(source)
+        mark = marks.add([source], {} if label is None else {source: [label]})
+        return {"picture": picture, "proposed": label, "mark": mark} if picture else None
+
+    found = [[each for source in cluster if (each := shown(source))] for cluster in clusters(row)]
+    mark = marks.add(row["images"], {}, row.get("groups") or ())
+    return {**row, "clusters": [cluster for cluster in found if cluster], "mark": mark}
 
 
 def _known(report: Report, small: Mapping[str, bytes], room: Room, marks: _Marks, desk: Desk | None) -> Any:
@@ -138,11 +159,13 @@ def _known(report: Report, small: Mapping[str, bytes], room: Room, marks: _Marks
     for row in report.examples:
         said, count = confusion.told(report, row["cell"])
         images = [[place.get(image["source"], -1), image["source"], image["probability"]] for image in row["images"]]
-        proposed = report.classes[row["cell"][1]] if report.task == "multi_class" else None
+        true, guess = row["cell"]
+        proposed = report.classes[guess] if report.task == "multi_class" and true != guess else None
         cells["-".join(map(str, row["cell"]))] = {"told": said, "count": count, "images": images, "proposed": proposed}
     known: dict[str, Any] = {"cells": cells, "pictures": pictures}
     if desk:
-        known["desk"] = {"token": desk.token, "classes": list(desk.classes), "states": desk.states, "marks": marks.rows}
+        known["desk"] = {"token": desk.token, "classes": list(desk.classes), "states": desk.states, "unsaved": desk.unsaved}
+        known["desk"]["marks"] = marks.rows
     return _json(known)
 
 
@@ -178,14 +201,18 @@ def environment() -> "Environment":
 
     environment.filters |= {
         "percent": words.percent, "points": words.points, "split_name": words.split_name, "duration": words.duration,
-        "figure": words.figure, "colour": colour, "spoken": parts.spoken, "coded": parts.coded, "toml": toml,
-        "flattened": flattened, "mark": _mark,
+        "figure": words.figure, "colour": colour, "spoken": parts.spoken, "coded": parts.coded, "titled": parts.titled,
+        "toml": toml, "flattened": flattened, "several": _several, "mark": _mark,
     }  # fmt: skip
     return environment
 
 
 def _finalized(value: Any) -> Any:
     return words.plain(value) if type(value) is str else value
+
+
+def _several(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _mark(number: int) -> Any:

@@ -11,6 +11,15 @@ from sortal.reporting.model import Report
 MOST_LISTED = 100
 """Images of a finding that the page names; report.json has them all."""
 GRAVITY = ("severe", "warning", "note")
+TITLES = {
+    "label": "Labels that may be wrong",
+    "drift": "Splits that differ",
+    "quality": "Poor pictures",
+    "unreadable": "Files that cannot be read",
+    "placeholder": "Placeholders",
+    "copies-with-other-label": "Copies with another label",
+}
+"""Headings of kinds whose own word says too little."""
 LOSSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 """Shares of accuracy lost at which a colour deepens, as many as `HEAT` has steps."""
 assert len(LOSSES) == len(HEAT)
@@ -73,7 +82,7 @@ def _stands(row: Mapping[str, Any], accuracy: float) -> str:
 
 
 def robustness(report: Report) -> dict[str, Any]:
-    """Rows of the table, the kind that costs most first; strengths; and the accuracy of the images as they are."""
+    """Rows of the table in the report's order, what breaks it first at the top; strengths; accuracy of untouched images."""
     rows = [row for row in report.robustness if row.get("accuracy") is not None]
     untouched = next((row for row in rows if not row["strength"]), None)
     best = untouched["accuracy"] if untouched else max((row["accuracy"] for row in rows), default=0.0)
@@ -83,8 +92,7 @@ def robustness(report: Report) -> dict[str, Any]:
         if row["strength"]:
             level = sum(best - row["accuracy"] >= step for step in LOSSES)
             kinds.setdefault(row["corruption"], {})[row["strength"]] = Spoilt(row, f"w{level}" if level else "")
-    order = sorted(kinds, key=lambda kind: sum(cell.row["accuracy"] for cell in kinds[kind].values()) / len(kinds[kind]))
-    table = [(kind, [kinds[kind].get(strength) for strength in strengths]) for kind in order]
+    table = [(kind, [cells.get(strength) for strength in strengths]) for kind, cells in kinds.items()]
     return {"spoilt": table, "strengths": strengths, "untouched": untouched}
 
 
@@ -140,6 +148,15 @@ def spoken(name: str) -> str:
     """
     said = str(name).replace("_", " ").replace("-", " ")
     return words.sentence(" ".join("JPEG" if word == "jpeg" else word for word in said.split(" ")))
+
+
+def titled(kind: str) -> str:
+    """The heading of a finding or a diagnosis.
+
+    >>> titled("label"), titled("few-images")
+    ('Labels that may be wrong', 'Few images')
+    """
+    return TITLES.get(kind, spoken(kind))
 
 
 def coded(text: str) -> Any:

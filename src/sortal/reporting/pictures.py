@@ -3,7 +3,9 @@
 import base64
 import re
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sortal.errors import DataError
 from sortal.reporting.model import Report
@@ -12,8 +14,8 @@ MOST_CARDS = 48
 """Mistakes shown as cards."""
 MOST_INPUTS = 24
 """Training inputs shown."""
-MOST_OF_FINDING = 6
-"""Pictures of one finding shown."""
+MOST_OF_FINDING, MOST_OF_GROUPS, MOST_PROPOSED = 6, 12, 24
+"""Pictures of one finding shown; of one about copies, and of one about labels, of which each has to be looked at."""
 MOST_NEAREST = 4
 """Training images shown beside one mistake."""
 MOST_BYTES = 7 << 20
@@ -66,12 +68,27 @@ def wanted_thumbnails(report: Report) -> list[str]:
     return [mistake["source"] for mistake in report.mistakes[:MOST_CARDS]]
 
 
+def clusters(finding: Mapping[str, Any]) -> list[list[str]]:
+    """The sources of a finding that are shown, those of one group of copies together."""
+    if finding.get("groups"):
+        found: list[list[str]] = []
+        left = MOST_OF_GROUPS
+        for group in finding["groups"]:
+            if len(group) > left and found:
+                break
+            found.append(list(group[:left]))
+            left -= len(found[-1])
+        return found
+    most = MOST_PROPOSED if finding.get("proposed") else MOST_OF_FINDING
+    return [list(finding["images"][:most])]
+
+
 def wanted_small(report: Report) -> list[str]:
     """The sources that the page shows small, the first to be shown first: make thumbnails of these, about 96 pixels wide.
 
     Some may be images that could not be read; they stay without a thumbnail.
     """
-    found = [source for finding in report.findings for source in finding["images"][:MOST_OF_FINDING]]
+    found = [source for finding in report.findings for cluster in clusters(finding) for source in cluster]
     found += [
         near["source"]
         for source in wanted_thumbnails(report)

@@ -14,12 +14,14 @@ CHOICES = {
     "stop": "when to stop",
     "rate": "when the learning rate falls",
     "recipe": "the recipe",
+    "calibration": "the calibration of the probabilities",
+    "vector": "a calibration class by class",
     "temperature": "the temperature of the probabilities",
     "thresholds": "the thresholds of the labels",
 }
-"""What can have been chosen on a split. All but the temperature, which leaves the order of the classes alone, flatter
-accuracy.
-"""
+"""What can have been chosen on a split. All but those in `HARMLESS` flatter accuracy."""
+HARMLESS = ("calibration", "temperature")
+"""They leave the order of the classes alone."""
 
 
 def percent(share: float, images: int) -> str:
@@ -91,7 +93,7 @@ def basis(split: str, images: int, *, chosen: Sequence[str], folds: int | None =
         return f"{taken}."
     them = "it" if images == 1 else "them"
     if chosen:
-        flatters = any(key != "temperature" for key in chosen)
+        flatters = any(key not in HARMLESS for key in chosen)
         expect = "so expect a little less on new images" if flatters else "which does not change this score"
         was = "was" if len(chosen) == 1 else "were"
         return f"{taken}; {_listed([CHOICES[key] for key in chosen])} {was} chosen on {them}, {expect}."

@@ -44,7 +44,7 @@ class Wanted:
     places: Sequence[Place]
     tell: Tell
     refer: Refer
-    mapper: Mapper | None = None
+    mapper: Mapper
     limits: Limits = field(default_factory=Limits)
     runtime: str = "auto"
     token: str = ""
@@ -92,7 +92,7 @@ class Server:
         return Response((HERE / name).read_bytes(), media_type=kind)
 
     async def openapi(self, request: Request) -> Response:
-        return JSONResponse(document(self.limits, self.models.versions, mapped=self.wanted.mapper is not None))
+        return JSONResponse(document(self.limits, self.models.versions))
 
     async def metrics(self, request: Request) -> Response:
         return Response(self.desk.refreshed(), headers={"content-type": self.telemetry.content_type})
@@ -101,22 +101,12 @@ class Server:
 
     async def predict(self, request: Request) -> Response:
         """Images in any of three forms; the contract's predictions and errors."""
-        query = request.query_params
-        options(query, ("model", "version", "top", "map"))
-        model = self._model(query.get("model", ""), query.get("version", ""))
-        top, mapped = _number(query.get("top", "5"), "top", 1000), _flag(query.get("map", "0"), "map")
-        if mapped and self.wanted.mapper is None:
-            raise Refused(400, "this server draws no maps", hint="leave out map")
+        model, top = self._wanted(request)
         deadline = self.desk.deadline()
         with self.desk.admitted(), self.room.held() as take:
-            with self.telemetry.timed("read"):
-                body = await received(request.receive, request.headers, self.limits, take)
-            found = images(body, request.headers.get("content-type", ""), self.limits)
-            if mapped and len(found) > 1:
-                raise Refused(400, "a map is drawn of one image", hint="send one, or leave out map")
+            found = await self._images(request, take)
             with self.desk.admitted(len(found) - 1):
                 told = await self.desk.answers(model, [data for _, data in found], deadline)
-                map_ = await self._map(model, found[0][1], told[0].row_R, deadline) if mapped else None
         predictions, errors = [], []
         for (name, _), each in zip(found, told, strict=True):
             if each.row_R is not None:
@@ -125,14 +115,37 @@ class Server:
                 errors.append({"source": name, "reason": each.refused.message})
         if not predictions and told[0].refused is not None:
             raise told[0].refused
-        answer = {"model": model.name, "version": model.version, "predictions": predictions, "errors": errors}
-        return JSONResponse({**answer, "map": map_} if mapped else answer)
+        return JSONResponse({"model": model.name, "version": model.version, "predictions": predictions, "errors": errors})
 
-    async def _map(self, model: Model, data: bytes, row_R: Any, deadline: float) -> Any:
+    async def explain(self, request: Request) -> Response:
+        """One image; its prediction, and what of it the model looked at."""
+        model, top = self._wanted(request)
+        deadline = self.desk.deadline()
+        with self.desk.admitted(), self.room.held() as take:
+            found = await self._images(request, take)
+            if len(found) != 1:
+                raise Refused(400, f"expected one image, got {len(found)}", hint="explain one at a time")
+            ((name, data),) = found
+            (told,) = await self.desk.answers(model, [data], deadline)
+            if told.refused is not None or told.row_R is None:
+                raise told.refused or Refused(422, "the image cannot be read")
+            map_ = await self._map(model, data, told.row_R, deadline)
+        prediction = self.desk.told(model, name, told.row_R, top)
+        return JSONResponse({"model": model.name, "version": model.version, "prediction": prediction, "map": map_})
+
+    def _wanted(self, request: Request) -> tuple[Model, int]:
+        query = request.query_params
+        options(query, ("model", "version", "top"))
+        return self._model(query.get("model", ""), query.get("version", "")), _number(query.get("top", "5"), "top", 1000)
+
+    async def _images(self, request: Request, take: Callable[[int], None]) -> list[tuple[str, bytes]]:
+        with self.telemetry.timed("read"):
+            body = await received(request.receive, request.headers, self.limits, take)
+        return images(body, request.headers.get("content-type", ""), self.limits)
+
+    async def _map(self, model: Model, data: bytes, row_R: Any, deadline: float) -> dict[str, Any]:
         """What of one image the model looked at, as rows of numbers; the network runs in the queue like everything else."""
-        if row_R is None or self.wanted.mapper is None:
-            return None
-        best = int(model.split(row_R)[0].argmax())
+        mapper, best = self.wanted.mapper, int(model.split(row_R)[0].argmax())
         pixels_SSC = await self.decoders.decode(data, model.bundle.preprocess, deadline)
         loop = asyncio.get_running_loop()
 
@@ -148,7 +161,7 @@ class Server:
 
         # It takes a hundred answers of the network: one map at a time.
         async with self.mapping:
-            found_HW = await asyncio.to_thread(self.wanted.mapper, network, pixels_SSC, best)
+            found_HW = await asyncio.to_thread(mapper, network, pixels_SSC, best)
         return {
             "label": model.bundle.classes[best],
             "rows": [[round(float(value), 4) for value in row] for row in found_HW],
@@ -231,6 +244,7 @@ class Server:
         return [
             *(Route(path, self.page, methods=["GET"]) for path in PAGE),
             Route("/predict", self.predict, methods=["POST"]),
+            Route("/explain", self.explain, methods=["POST"]),
             Route("/openapi.json", self.openapi, methods=["GET"]),
             Route("/metrics", self.metrics, methods=["GET"]),
             Route("/v2", self.server_metadata, methods=["GET"]),
@@ -277,9 +291,3 @@ def _number(text: str, name: str, most: int) -> int:
     if not (text.isascii() and text.isdecimal() and 1 <= int(text[:10]) <= most):
         raise Refused(400, f"{name} is no whole number from 1 to {most}")
     return int(text)
-
-
-def _flag(text: str, name: str) -> bool:
-    if text not in ("0", "1"):
-        raise Refused(400, f"{name} is neither 0 nor 1")
-    return text == "1"

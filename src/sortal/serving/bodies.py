@@ -108,7 +108,7 @@ def images(body: bytes, content_type: str, limits: Limits) -> list[tuple[str, by
 
 
 def _too_many(most: int) -> Refused:
-    return Refused(413, f"more than {most} images in one request", hint="divide them among several requests")
+    return Refused(400, f"more than {most} images in one request", hint="divide them among several requests")
 
 
 def _multipart(body: bytes, boundary: bytes, limits: Limits) -> list[tuple[str, bytes]]:

@@ -102,7 +102,8 @@ def _input(about: Any, binary: memoryview, at: int) -> tuple[Tensor, int]:
     name, datatype, shape = about.get("name"), about.get("datatype"), about.get("shape")
     if not isinstance(name, str) or not isinstance(datatype, str):
         raise Refused(400, "an input has no name or no datatype")
-    if not isinstance(shape, list) or not all(type(size) is int and 0 <= size <= 1 << 31 for size in shape):
+    shape = [_whole(size) for size in shape] if isinstance(shape, list) else None
+    if shape is None or not all(0 <= size <= 1 << 31 for size in shape):
         raise Refused(400, f"the shape of {name[:50]!r} is no list of sizes")
     if datatype != "BYTES" and datatype not in DATATYPES:
         raise Refused(400, f"no input has the datatype {datatype[:50]!r}")
@@ -122,6 +123,13 @@ def _input(about: Any, binary: memoryview, at: int) -> tuple[Tensor, int]:
     if count * kind.itemsize != size:
         raise Refused(400, f"{name[:50]!r} of shape {shape} takes {count * kind.itemsize} bytes, and {size} came")
     return Tensor(name, datatype, tuple(shape), np.frombuffer(raw, kind).reshape(shape)), at + size
+
+
+def _whole(value: Any) -> int:
+    """A whole number, also where JSON has it as 3.0; -1 for what is none."""
+    if type(value) is float and value.is_integer():
+        return int(value)
+    return value if type(value) is int else -1
 
 
 def _from_lists(name: str, datatype: str, shape: Sequence[int], data: Any) -> "NDArray[Any] | list[bytes]":

@@ -9,11 +9,12 @@ from sortal.serving.limits import Limits
 Json = dict[str, Any]
 
 
-def document(limits: Limits, versions: Mapping[str, Sequence[str]], *, mapped: bool) -> Json:
+def document(limits: Limits, versions: Mapping[str, Sequence[str]]) -> Json:
     """OpenAPI 3.1, for the models that are served."""
     name, known = _name(versions)
     paths: Json = {
-        "/predict": {"post": _predict(limits, versions, mapped)},
+        "/predict": {"post": _predict(limits, versions)},
+        "/explain": {"post": _explain(versions)},
         "/metrics": {"get": _get("Prometheus metrics", {"text/plain": {"schema": {"type": "string"}}})},
         "/openapi.json": {"get": _get("This document", _json({"type": "object"}))},
         "/v2": {"get": _get("The server and what it serves", _json(_object({"name": STRING, "version": STRING})))},
@@ -110,58 +111,82 @@ def _query(name: str, about: str, schema: Json) -> Json:
     return {"name": name, "in": "query", "description": about, "schema": schema}
 
 
-def _predict(limits: Limits, versions: Mapping[str, Sequence[str]], mapped: bool) -> Json:
+def _parameters(versions: Mapping[str, Sequence[str]]) -> list[Json]:
     known = sorted({each for some in versions.values() for each in some})
-    image = {"type": "string", "format": "binary"}
-    base64 = {"type": "string", "contentEncoding": "base64", "format": "image-base64"}
-    one = {**_object({"image": base64}), "additionalProperties": False}
-    many = {**_object({"images": {**_list(base64), "minItems": 1, "maxItems": limits.images}}), "additionalProperties": False}
-    answer = _object(
-        {"model": STRING, "version": STRING, "predictions": _list({"$ref": "#/components/schemas/Prediction"}),
-         "errors": _list(_object({"source": STRING, "reason": STRING}))},
-        map={"type": ["object", "null"]},
-    )  # fmt: skip
-    map_ = _query("map", "1: also draw what of one image the model looked at", {"enum": ["0", "1"], "default": "0"})
+    return [
+        _query("model", "A name; the first that is served", {"type": "string", "enum": list(versions)}),
+        _query("version", "A version of it; the newest", {"type": "string", "enum": known}),
+        _query("top", "Ranked labels for each image", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 5}),
+    ]
+
+
+IMAGE: Json = {"type": "string", "format": "image"}
+"""The bytes of a file; the format is ours, and says that not any bytes will do."""
+BASE64: Json = {"type": "string", "contentEncoding": "base64", "format": "image-base64"}
+ASKED = (400, 401, 403, 404, 408, 413, 415, 422, 431, 503)
+
+
+def _images(form: Json, text: Json) -> Json:
+    content: Json = {kind: {"schema": IMAGE} for kind in ("image/*", "application/octet-stream")}
+    return {
+        "required": True,
+        "content": {**content, "multipart/form-data": {"schema": form}, "application/json": {"schema": text}},
+    }
+
+
+def _answers(description: str, required: Json) -> Json:
+    told = _json(_object({"model": STRING, "version": STRING, **required}))
+    return {"200": {"description": description, "content": told}, **_errors(*ASKED)}
+
+
+def _closed(required: Json) -> Json:
+    return {**_object(required), "additionalProperties": False}
+
+
+def _predict(limits: Limits, versions: Mapping[str, Sequence[str]]) -> Json:
+    several = {**_list(BASE64), "minItems": 1, "maxItems": limits.images}
+    errors = _list(_object({"source": STRING, "reason": STRING}))
     return {
         "summary": "Label images",
-        "parameters": [
-            _query("model", "A name; the first that is served", {"type": "string", "enum": list(versions)}),
-            _query("version", "A version of it; the newest", {"type": "string", "enum": known}),
-            _query("top", "Ranked labels for each image", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 5}),
-            *([map_] if mapped else []),
-        ],
-        "requestBody": {
-            "required": True,
-            "content": {
-                "multipart/form-data": {"schema": {**_object({"image": image}), "additionalProperties": image}},
-                "image/*": {"schema": image},
-                "application/octet-stream": {"schema": image},
-                "application/json": {"schema": {"oneOf": [one, many]}},
-            },
-        },
-        "responses": {
-            "200": {"description": "Labels", "content": _json(answer)},
-            **_errors(400, 401, 403, 404, 408, 413, 415, 422, 431, 503),
-        },
+        "parameters": _parameters(versions),
+        "requestBody": _images(
+            {"type": "object", "additionalProperties": IMAGE, "minProperties": 1, "maxProperties": limits.images},
+            {"oneOf": [_closed({"image": BASE64}), _closed({"images": several})]},
+        ),
+        "responses": _answers("Labels", {"predictions": _list({"$ref": "#/components/schemas/Prediction"}), "errors": errors}),
+    }
+
+
+def _explain(versions: Mapping[str, Sequence[str]]) -> Json:
+    map_ = _object({"label": STRING, "rows": _list(_list({"type": "number"})), "share": NUMBER})
+    return {
+        "summary": "Label one image, and tell what of it the model looked at",
+        "parameters": _parameters(versions),
+        "requestBody": _images(_closed({"image": IMAGE}), _closed({"image": BASE64})),
+        "responses": _answers("A map", {"prediction": {"$ref": "#/components/schemas/Prediction"}, "map": map_}),
     }
 
 
 def _infer(limits: Limits) -> Json:
-    parameters = {"type": "object"}
+    parameters: Json = {"type": "object"}
+    shape = {"type": "array", "prefixItems": [{"type": "integer", "minimum": 1, "maximum": limits.tensors}]}
     tensor = _object(
-        {"name": STRING, "datatype": STRING, "shape": _list({**COUNT, "maximum": limits.tensors})},
-        data={"type": "array"}, parameters=parameters,
-    )  # fmt: skip
-    request = _object({"inputs": _list(tensor)}, id=STRING, parameters=parameters, outputs=_list(_object({"name": STRING})))
+        {
+            "name": {"const": "images"},
+            "datatype": {"const": "BYTES"},
+            "shape": {**shape, "minItems": 1, "maxItems": 1},
+            "data": {**_list(BASE64), "minItems": 1, "maxItems": limits.tensors},
+        }
+    )
+    wanted = _object({"name": {"enum": ["probabilities", "labels"]}})
+    request = _object({"inputs": {**_list(tensor), "minItems": 1, "maxItems": 1}}, id=TEXT_OR_NULL, outputs=_list(wanted))
     output = _object({"name": STRING, "datatype": STRING, "shape": _list(COUNT)}, data={"type": "array"}, parameters=parameters)
     answer = _object({"model_name": STRING, "model_version": STRING, "outputs": _list(output)}, id=STRING)
     binary = {"type": "string", "format": "binary"}
     content = {**_json(answer), "application/octet-stream": {"schema": binary}}
     return {
         "summary": "Open Inference Protocol, version 2, with its binary tensor extension",
+        "description": "Also with `pixels`, UINT8, in the place of `images`, with `parameters`, and with binary tensors.",
         "requestBody": {"required": True, "content": _json(request)},
-        "responses": {
-            "200": {"description": "Tensors", "content": content},
-            **_errors(400, 401, 403, 404, 408, 413, 415, 422, 431, 503),
-        },
+        "responses": {"200": {"description": "Tensors", "content": content}, **_errors(*ASKED)},
     }

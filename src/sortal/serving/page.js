@@ -2,7 +2,7 @@
 // An image in, an answer out. Whatever a server says is put into the page as text, never as markup.
 const at = id => document.getElementById(id);
 const percent = share => (100 * share).toFixed(share > 0.9995 && share < 1 ? 2 : 1) + "%";
-let mapped = false, latest = 0, address = "";
+let latest = 0, address = "";
 
 function headers(extra = {}) {
   const token = at("token").value;
@@ -20,7 +20,6 @@ async function begin() {
   at("secret").hidden = answer.status !== 401 && !at("token").value;
   if (!answer.ok) return;
   const parameters = (await answer.json()).paths["/predict"].post.parameters;
-  mapped = parameters.some(each => each.name === "map");
   const names = parameters.find(each => each.name === "model").schema.enum;
   at("model").replaceChildren(...names.map(name => new Option(name, name)));
   at("models").hidden = names.length < 2;
@@ -40,14 +39,11 @@ async function ask(file) {
   const query = new URLSearchParams({ top: "5", ...(at("model").value ? { model: at("model").value } : {}) });
   try {
     // The answer first, and the map, which takes a while, when it is there.
-    const told = await send(file, query);
+    const told = await send("predict", file, query);
     if (mine !== latest) return;
     show(told.predictions[0]);
-    if (mapped) {
-      query.set("map", "1");
-      const drawn = (await send(file, query)).map;
-      if (mine === latest && drawn) draw(drawn);
-    }
+    const drawn = (await send("explain", file, query)).map;
+    if (mine === latest) draw(drawn);
   } catch (error) {
     if (mine !== latest) return;
     problem(error.message);
@@ -57,9 +53,9 @@ async function ask(file) {
   }
 }
 
-async function send(file, query) {
+async function send(where, file, query) {
   const type = file.type.startsWith("image/") ? file.type : "application/octet-stream";
-  const answer = await fetch("predict?" + query, { method: "POST", body: file, headers: headers({ "Content-Type": type }) })
+  const answer = await fetch(where + "?" + query, { method: "POST", body: file, headers: headers({ "Content-Type": type }) })
     .catch(() => { throw new Error("The server cannot be reached."); });
   const told = await answer.json().catch(() => ({}));
   if (answer.status === 401) at("secret").hidden = false;

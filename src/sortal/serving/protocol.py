@@ -15,7 +15,7 @@ LONGEST_HEAD = 32_768
 """Bytes of a request's line and headers; more than any browser or client sends."""
 LINGER = 0.3
 """Seconds that an idle connection stays open when the server ends: a request may be on its way."""
-ASKS = (b"/predict", b"/infer")
+ASKS = (b"/predict", b"/explain", b"/infer")
 """How the addresses end that cost something."""
 
 

@@ -97,7 +97,7 @@ def openvino_network(graph: bytes, lanes: int) -> Network:
     try:
         import openvino
     except ImportError as error:
-        raise MissingExtra("OpenVINO", "openvino") from error
+        raise MissingExtra("OpenVINO", "fast") from error
     core = openvino.Core()
     # Without the hint, processors that know bfloat16 are given it, and the answers are others.
     options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": lanes, "NUM_STREAMS": lanes}

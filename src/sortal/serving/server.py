@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -96,6 +97,8 @@ def run(wanted: Wanted, listener: socket.socket, *, began: Callable[[], None] = 
         async with server.running():
             await Uvicorn(config, began, server.drain).serve(sockets=[listener])
 
+    # It warns of every request that is none: whoever sends those would fill the log.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(serving())
 

@@ -1,7 +1,7 @@
 """Cross-validation: each image is judged by a model that never saw it, so that few images still give a narrow interval."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +33,26 @@ def out_of_fold(
     """
     if save_to is not None and save_to.exists():
         return _read(save_to)
-    settled = recipe.model_copy(update={"best": Best(monitor="last"), "stop": Stop(patience=0)})
     logits_NK = np.full((len(folds_N), len(samples.classes)), np.nan, dtype=np.float32)
+    for held, session in fold_sessions(open_session, recipe, samples, folds_N, observe=observe):
+        logits_NK[held] = session.predict("val")
+    if save_to is not None:
+        buffer = io.BytesIO()
+        np.save(buffer, logits_NK, allow_pickle=False)
+        write_bytes(save_to, buffer.getvalue())
+    return logits_NK
+
+
+def fold_sessions(
+    open_session: Callable[[Recipe, Samples], Session],
+    recipe: Recipe,
+    samples: Samples,
+    folds_N: NDArray[np.int64],
+    *,
+    observe: Observer = ignore,
+) -> Iterator[tuple[NDArray[np.int64], Session]]:
+    """Fold by fold its rows, and a session that was trained on all others; its split 'val' are those rows."""
+    settled = recipe.model_copy(update={"best": Best(monitor="last"), "stop": Stop(patience=0)})
     train = samples.splits["train"]
     folds = np.unique(folds_N[folds_N >= 0])
     for done, fold in enumerate(folds):
@@ -42,13 +60,8 @@ def out_of_fold(
         held = np.flatnonzero(folds_N == fold)
         session = open_session(settled, samples.with_splits(train=train[folds_N[train] != fold], val=held))
         fit(session, settled)
-        logits_NK[held] = session.predict("val")
+        yield held, session
     observe(Progress("cross-validate", len(folds), len(folds), "folds"))
-    if save_to is not None:
-        buffer = io.BytesIO()
-        np.save(buffer, logits_NK, allow_pickle=False)
-        write_bytes(save_to, buffer.getvalue())
-    return logits_NK
 
 
 def _read(path: Path) -> NDArray[np.float32]:

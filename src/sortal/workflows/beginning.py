@@ -1,6 +1,7 @@
 """Beginning a run: what is asked for, in which folder, and whether a run that is there is the one that is asked for again."""
 
 import contextlib
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,8 @@ from sortal import recipe as recipes
 from sortal.errors import DataError, RunExists, SortalError
 from sortal.recipe import Recipe, presets
 from sortal.run import Run
+
+MANIFEST = re.compile(r"manifest(-[0-9]+)?\.parquet")
 
 
 def to_resume(
@@ -81,7 +84,7 @@ def begun(run: Run, asked: dict[str, Any], *, ours: bool) -> Iterator[None]:
             yield
         except SortalError as error:
             if error.exit_code == 2 and not run.checkpoint.exists():
-                for leftover in (run.events, run.recipe, run.decisions, run.manifest, run.held_out, run.about):
+                for leftover in (run.events, run.recipe, run.decisions, run.findings, run.manifest, run.held_out, run.about):
                     leftover.unlink(missing_ok=True)
                 run.remove_lock()
                 if ours:
@@ -102,7 +105,10 @@ def _named_recipe(recipe: str | Path | Recipe | None) -> Recipe | None:
 
 def fresh_folder(data: Path) -> Path:
     """runs/NAME, or runs/NAME-2 and so on: made here, so that two processes never get the same one."""
-    name = data.resolve().name.split(".")[0] or "run"
+    data = data.resolve()
+    if MANIFEST.fullmatch(data.name):
+        data = data.parent  # a version of a run's manifest says less than the run
+    name = data.name.split(".")[0] or "run"
     for number in range(1, 100_000):
         path = Path("runs") / (name if number == 1 else f"{name}-{number}")
         with files.full_disk_explained(path):

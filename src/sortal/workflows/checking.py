@@ -1,18 +1,43 @@
-"""Check: what is in a data set, and what is wrong with it, before anything is trained."""
+"""Check: what is in a data set, and what is wrong with it, before anything is trained or of a run afterwards."""
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+import sortal
 from sortal.data.facts import Facts
+from sortal.data.measured import remembered
 from sortal.data.scan import Scanned
 from sortal.data.scan import scan as scan_images
 from sortal.data.store import Cache
+from sortal.errors import BundleError, DataError, MachineFailed, MissingExtra, SortalError, WeightsError
 from sortal.events import Observer, ignore
-from sortal.health.check import findings
+from sortal.health import copies
+from sortal.health.check import Seen, findings, images_of
+from sortal.health.copies import Found
+from sortal.health.cure import Cured, cured
 from sortal.health.finding import Finding
+from sortal.health.quality import blanks, placeholders
 from sortal.manifest import Manifest
+from sortal.predictions import Predictions
 from sortal.preprocess import MAX_PIXELS
+from sortal.run import Run
+from sortal.workflows.evidence import LABELS, TWINS, Steps, glanced, with_features, with_predictions
+from sortal.workflows.precautions import GROUPS, groups_of
+
+if TYPE_CHECKING:  # ONNX Runtime is loaded when there is something to look at
+    from sortal.workflows.seeing import Pictures, Sight
+
+VERSION = 1
+"""Of what is asked and how: what another version found is not believed."""
+NEEDED = {"cleanlab": LABELS, "usearch": TWINS}
+"""Libraries without which something is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,18 +46,31 @@ class Health:
 
     manifest: Manifest
     findings: list[Finding]
+    left_out: dict[str, str] = field(default_factory=dict)
+    """What could not be asked, and why."""
+    fixed: Cured | None = None
+    fixed_path: Path | None = None
 
     @property
     def severe(self) -> bool:
         return any(finding.severity == "severe" for finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        told = {
             "images": len(self.manifest.used),
             "classes": self.manifest.counts(),
             "splits": self.manifest.split_counts(),
             "findings": [finding.to_json() for finding in self.findings],
+            "left_out": [{"what": what, "reason": reason} for what, reason in self.left_out.items()],
         }
+        if self.fixed is not None:
+            told["fixed"] = {
+                "manifest": str(self.fixed_path),
+                "grouped": len(self.fixed.grouped),
+                "moved": [{"source": source, "from": one, "to": other} for source, (one, other) in self.fixed.moved.items()],
+                "quarantined": [{"source": source, "reason": reason} for source, reason in self.fixed.quarantined.items()],
+            }
+        return told
 
 
 def scan(data: str | Path, *, max_pixels: int = MAX_PIXELS, observe: Observer = ignore) -> Manifest:
@@ -46,7 +84,138 @@ def scan_counting(data: str | Path, *, max_pixels: int = MAX_PIXELS, observe: Ob
         return scan_images(data, max_pixels=max_pixels, facts=facts, observe=observe)
 
 
-def check(data: str | Path, *, max_pixels: int = MAX_PIXELS, observe: Observer = ignore) -> Health:
-    """Scan and look for what is wrong."""
-    manifest = scan(data, max_pixels=max_pixels, observe=observe)
-    return Health(manifest, findings(manifest))
+def check(
+    data: str | Path, *, max_pixels: int = MAX_PIXELS, fix: str | Path | None = None, observe: Observer = ignore
+) -> Health:
+    """Scan and look for what is wrong; of a run, with its own splits and what its model says of images it did not see.
+
+    Args:
+        data: a data set, or the folder of a finished run.
+        fix: where to write a new manifest with copies grouped and rows quarantined; nothing may be there yet.
+
+    Raises:
+        DataError: the images cannot be used, or `fix` is no place to write to; nothing was written.
+    """
+    target = None if fix is None else _free_place(Path(fix))
+    run = Run(Path(data)) if (Path(data) / "run.json").is_file() else None
+    manifest = scan(data if run is None else _manifest_of(run), max_pixels=max_pixels, observe=observe)
+    judge = None if run is None else Predictions.load(run.predictions)
+    cache = Cache.default()
+    through, left_out = _sight(manifest, cache, observe)
+    with ExitStack() as opened:
+        pictures = None
+        if through is not None:
+            from sortal.workflows.seeing import Pictures
+
+            pictures = opened.enter_context(Pictures(manifest.used, through, cache))
+            try:
+                pictures.fill(observe)
+            except MachineFailed as error:
+                pictures, left_out = None, _all_left_out(error)
+        answer = _remembered(manifest, judge, pictures, left_out, through, cache, observe)
+    found = [_finding(values) for values in answer["findings"]]
+    with Facts(cache.facts, observe) as facts:
+        facts.remember_assigned(manifest.root, GROUPS, answer["groups"])
+    if target is None:
+        return Health(manifest, found, left_out)
+    fixed = cured(manifest, answer["groups"], answer["quarantine"])
+    fixed.manifest.save(target)
+    return Health(manifest, found, left_out, fixed, target)
+
+
+def _sight(manifest: Manifest, cache: Cache, observe: Observer) -> "tuple[Sight | None, dict[str, str]]":
+    """The network to look with, or None; and what is left out without it, or without a library, with the reason."""
+    left_out = {what: str(MissingExtra(name, "check")) for name, what in NEEDED.items() if find_spec(name) is None}
+    from sortal.workflows.seeing import sight
+
+    try:
+        return sight(len(manifest.used), cache, observe), left_out
+    except (MissingExtra, WeightsError) as error:
+        return None, _all_left_out(error)
+
+
+def _all_left_out(error: SortalError) -> dict[str, str]:
+    reason = f"{error.message} ({error.hint})" if error.hint else error.message
+    return dict.fromkeys([LABELS, TWINS, "classes that are alike", "drift of what the images show"], reason)
+
+
+def _remembered(
+    manifest: Manifest,
+    judge: Predictions | None,
+    pictures: "Pictures | None",
+    left_out: Mapping[str, str],
+    through: "Sight | None",
+    cache: Cache,
+    observe: Observer,
+) -> dict[str, Any]:
+    """The findings, the groups of copies and what is to be set aside; from the cache where nothing has changed."""
+    digest = hashlib.sha256()
+    for name in ("source", "content", "labels", "split", "group", "exclusion", "width", "height"):
+        digest.update(repr(manifest.column(name)).encode())
+    if judge is not None:
+        digest.update(judge.probs_NK.tobytes() + repr(judge.splits_N).encode())
+    question = {
+        "check": VERSION, "sortal": sortal.__version__, "numpy": np.__version__, "images": digest.hexdigest(),
+        "classes": list(manifest.classes), "left_out": dict(left_out), "sight": None if through is None else through.key,
+    }  # fmt: skip
+    return remembered(cache, question, lambda: _asked(manifest, judge, pictures, left_out, observe))
+
+
+def _asked(
+    manifest: Manifest, judge: Predictions | None, pictures: "Pictures | None", left_out: Mapping[str, str], observe: Observer
+) -> dict[str, Any]:
+    told = Steps(observe)
+    seen = glanced(manifest.used, observe)
+    if pictures is not None and len(pictures):
+        seen = with_features(manifest, seen, pictures, left_out, told)
+    if judge is not None and manifest.task == "multi_class":
+        seen = with_predictions(manifest, seen, judge)
+    with told.step():
+        found = copies.find(images_of(manifest.used, seen.pixels), seen.twins_N)
+        answer = findings(manifest, seen, found)
+    return {
+        "findings": [finding.to_json() for finding in answer],
+        "groups": groups_of(manifest, found, seen),
+        "quarantine": _quarantine(manifest, seen, found),
+    }
+
+
+def _quarantine(manifest: Manifest, seen: Seen, found: Found) -> dict[str, str]:
+    """Source to reason of what no training should see: placeholders, blank images, and copies whose labels contradict.
+
+    Not what may have a wrong label: who sets aside what a model finds hard makes its test easier, not better.
+    """
+    used = manifest.used
+    sources, labels = used.sources, [tuple(sorted(each)) for each in used.column("labels")]
+    reasons: dict[str, str] = {}
+    for rows in found.all:
+        if len({labels[row] for row in rows}) > 1:
+            names = " and ".join(sorted({", ".join(labels[row]) or "no label" for row in rows}))
+            reasons |= {sources[row]: f"the same picture is labelled {names}" for row in rows.tolist()}
+    if seen.looks is not None:
+        reasons |= {sources[row]: "looks like a placeholder" for row in np.flatnonzero(placeholders(seen.looks)).tolist()}
+        reasons |= {sources[row]: "is blank" for row in np.flatnonzero(blanks(seen.looks)).tolist()}
+    return {source: f"set aside by sortal check: {reason}" for source, reason in sorted(reasons.items())}
+
+
+def _finding(values: Mapping[str, Any]) -> Finding:
+    """What `Finding.to_json` gave."""
+    plain = {**values, "images": tuple(values["images"]), "proposed": tuple(values.get("proposed", ()))}
+    return Finding(**{**plain, "groups": tuple(tuple(group) for group in values.get("groups", ()))})
+
+
+def _free_place(path: Path) -> Path:
+    if path.suffix.lower() != ".parquet":
+        raise DataError(f"{path} is no name for a manifest", hint=f"end it with .parquet: {path.with_suffix('.parquet')}")
+    if path.exists():
+        raise DataError(f"{path} is there already, and nothing is overwritten", hint="choose another name")
+    if not path.absolute().parent.is_dir():
+        raise DataError(f"the folder {path.absolute().parent} does not exist", hint="make it first, or choose another place")
+    return path
+
+
+def _manifest_of(run: Run) -> Path:
+    """The images of a finished run, with the splits that it used."""
+    if not run.finished:
+        raise BundleError(f"{run.path} is a run that is not finished", hint=f"sortal train --resume --out {run.path}")
+    return run.manifest

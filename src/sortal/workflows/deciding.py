@@ -20,14 +20,16 @@ from sortal.data.split import remembered as assigned_sides
 from sortal.data.store import Cache
 from sortal.engines.protocol import Engine
 from sortal.errors import DataError
-from sortal.events import Decision, Observer
+from sortal.events import Decision, Note, Observer
 from sortal.manifest import Manifest
 from sortal.plan import facts, for_images, plan
 from sortal.preprocess import Preprocess
 from sortal.recipe import Recipe
 from sortal.run import Run
+from sortal.workflows.calibrating import check_decision
 from sortal.workflows.checking import scan_counting
 from sortal.workflows.freezing import settled
+from sortal.workflows.precautions import taken
 
 MEASURED = ("precision", "layout", "runtime", "threads")
 """Recipe keys that are settled by measuring."""
@@ -38,7 +40,8 @@ def decide(run: Run, asked: dict[str, Any], observe: Observer) -> int:
     base = recipes.parse(asked["recipe"]) if asked["recipe"] else None
     max_pixels = (base or recipes.override(Recipe(), [s for s in asked["settings"] if s.startswith("max_pixels")])).max_pixels
     scanned = scan_counting(asked["data"], max_pixels=max_pixels, observe=observe)
-    manifest = scanned.manifest
+    precautions = taken(scanned.manifest, observe)
+    manifest = precautions.manifest
     decisions: list[Decision] = []
     if base is None:
         set_keys = {setting.partition("=")[0].strip() for setting in asked["settings"]}
@@ -46,18 +49,24 @@ def decide(run: Run, asked: dict[str, Any], observe: Observer) -> int:
         base = recipes.override(base, asked["settings"])
         decisions = [decision for decision in decisions if decision.key not in set_keys]
     base, why_task = for_images(base, manifest)
-    decisions = [*why_task, *decisions]
+    decisions = [*why_task, *decisions, *precautions.decisions]
     engine = engines.load(base.engine)
     base = engine.pinned(_with_absolute_paths(base, Path(asked["folder"])))
     manifest = _divided(manifest, base, observe)
     _require_training_images(manifest)
     _require_held_out_images(manifest, base)
+    check_decision(base, manifest)
     geometry = geometry_of(engine, base)
     classes = len(manifest.classes)
     recipe, measured = settled(engine, base, geometry, manifest, lambda each: _measured(engine, each, geometry, classes))
     decisions += measured
     for decision in decisions:
         observe(decision)
+    found = precautions.findings(manifest)
+    for finding in found:
+        if finding.severity == "severe":
+            observe(Note(f"{finding.detail}; {finding.cure}", "warning"))
+    files.write_text(run.findings, json.dumps([finding.to_json() for finding in found], ensure_ascii=False))
     manifest.save(run.manifest)
     files.write_text(run.decisions, json.dumps([asdict(decision) for decision in decisions], indent=2, ensure_ascii=False))
     recipes.write(recipe, run.recipe)
@@ -175,6 +184,7 @@ def rehearse(recipe: Recipe, manifest: Manifest) -> None:
     recipe = engine.pinned(recipe)
     _require_training_images(manifest)
     _require_held_out_images(manifest, recipe)
+    check_decision(recipe, manifest)
     preprocess = geometry_of(engine, recipe)
     settled = recipes.parse(recipe.model_dump(mode="json") | {"threads": recipe.threads or 1})
     if recipe.strategy == "features":

@@ -241,7 +241,9 @@ def _proved(
     table, notes = found.to_json(), {}
     any_size = kind.open_any_size(part)
     if any_size is not None:
-        table["any_size"] = parity.of_files(any_size, source_NK, images.judged, judge, bundle, observe)
+        table["any_size"] = parity.of_files(
+            any_size, probs_NK, images.judged, task=judge, bundle=bundle, precision=order.precision, observe=observe
+        )
         notes["proof"] = parity.told_of_files(table["any_size"])
     return table, notes
 
@@ -251,6 +253,7 @@ def _both(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Probabilities (N, K) of the export and of the bundle, a bounded number of rows at once."""
     ours, theirs = [], []
+    observe(Progress(f"proving {name}", 0, len(pixels)))
     for start in range(0, len(pixels), ROWS_AT_ONCE):
         images_NRRC = pixels.read(np.arange(start, min(start + ROWS_AT_ONCE, len(pixels))))
         theirs.append(source(images_NRRC))

@@ -16,9 +16,12 @@ import sortal
 from sortal import bundle as bundles
 from sortal import files
 from sortal.data.samples import Samples
+from sortal.engines.graphs import LOGITS, NOVELTY, PROBABILITIES, deployed
 from sortal.engines.onnx import OnnxGraph
 from sortal.engines.protocol import Assembled, Engine
 from sortal.errors import ParityError
+from sortal.evaluation.calibrators import KEEP_THE_ORDER, uncalibrated
+from sortal.evaluation.reference import reference
 from sortal.evaluation.scores import score
 from sortal.evaluation.task import MULTI_CLASS, Task, task
 from sortal.events import Decision, Observer
@@ -29,14 +32,15 @@ from sortal.recipe import Recipe
 from sortal.reporting.model import build
 from sortal.run import Run
 from sortal.training.fit import Fitted
+from sortal.workflows import calibrating
+from sortal.workflows.calibrating import Calibrated, calibrated, held_out
 from sortal.workflows.diagnosing import diagnosed
+from sortal.workflows.measuring import calibration, covered, groups_of, sliced
 from sortal.workflows.reporting import write_page
 
 PARITY_TOLERANCE = 1e-3
 """Largest difference between a probability of the graph and of the framework, both in float32."""
 PARITY_PIXELS = 32 * 224 * 224
-MOST_THRESHOLDS = 12
-"""Thresholds that a decision names; the bundle has them all."""
 
 Numbers = NDArray[np.floating[Any]]
 Said = NDArray[np.bool_] | None
@@ -65,16 +69,6 @@ class Learned:
         return task(self.recipe.task)
 
 
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """What makes probabilities and decisions of logits, and the data that it was fitted on."""
-
-    temperature: float
-    thresholds_K: tuple[float, ...]
-    """Empty where the likeliest class is said."""
-    fitted_on: str
-
-
 def finish(
     run: Run, learned: Learned, *, command: str, started: float, seconds: dict[str, float], observe: Observer
 ) -> dict[str, Any]:
@@ -86,28 +80,29 @@ def finish(
     began = time.monotonic()
     recipe, preprocess, samples = learned.recipe, learned.preprocess, learned.samples
     assembled = learned.engine.assemble(recipe, preprocess, len(samples.classes), learned.fitted.weights)
-    fitted_with = _calibration(learned, assembled)
-    temperature = fitted_with.temperature
-    told = _told(fitted_with, samples.classes)
+    out_of_fold = None if learned.held_out_NK is None else (learned.held_out_NK, learned.folds_N)
+    found = calibrated(held_out(assembled, samples, preprocess, recipe, out_of_fold), samples, recipe, learned.task)
+    told = calibrating.told(found, samples.classes)
     for decision in told:
         observe(decision)
     decisions = [*learned.decisions, *told]
-    graph = assembled.onnx(temperature=temperature, metadata=_metadata(learned, fitted_with))
+    graph = deployed(assembled.graph, found.calibrator, found.memory, _metadata(learned, found))
     runner = OnnxGraph(graph, threads=recipe.threads)
-    parity = _parity(assembled, runner, fitted_with, learned)
-    predictions, before = _predictions(learned, runner, fitted_with)
-    scores = score(predictions, before=before, images=learned.manifest.counts())
-    provenance = _provenance(learned, fitted_with.fitted_on)
+    parity = _parity(assembled, runner, found, learned)
+    said = _predictions(learned, runner, found)
+    predictions = said.predictions
+    scores = score(predictions, before=said.before, images=learned.manifest.counts(), groups=groups_of(learned.manifest.used))
+    provenance = _provenance(learned, found.fitted_on)
     about = {
         "task": learned.task.title,
         "classes": list(samples.classes),
         "preprocess": preprocess.to_dict(),
-        "temperature": temperature,
-        **({"thresholds": list(fitted_with.thresholds_K)} if fitted_with.thresholds_K else {}),
+        **found.about(),
         "recipe": recipe.model_dump(mode="json"),
         "metrics": dict(scores.metrics),
         "parity": parity,
         "provenance": provenance,
+        **_reference(predictions),
     }
     bundles.write(run.bundle, graph=graph, weights=_weights(assembled), about=about)
     predictions.save(run.predictions)
@@ -140,7 +135,7 @@ def finish(
         created=provenance["created"],
         scores=scores,
         predictions=predictions,
-        chosen=_chosen(learned),
+        chosen=_chosen(learned, found.calibrator.method),
         manifest=learned.manifest,
         recipe=recipe,
         decisions=decisions,
@@ -152,6 +147,15 @@ def finish(
         command=command,
         versions=provenance["versions"],
     )
+    split = report.headline.split
+    judged = predictions.split(split)
+    report = replace(
+        report,
+        findings=_findings(run),
+        slices=tuple(sliced(judged, learned.manifest.used, samples.pixels)),
+        coverage=tuple(covered(judged)),
+        calibration=calibration(found, judged, said.distances, split),
+    )
     report = replace(
         report, diagnosis=diagnosed(run, report, learned.engine, recipe, preprocess, learned.manifest, predictions)
     )
@@ -162,10 +166,16 @@ def finish(
     return result
 
 
-def _chosen(learned: Learned) -> dict[str, list[str]]:
+def _findings(run: Run) -> tuple[dict[str, Any], ...]:
+    """What was found before the training; nothing in a run that an older version began."""
+    return tuple(json.loads(run.findings.read_text(encoding="utf-8"))) if run.findings.exists() else ()
+
+
+def _chosen(learned: Learned, method: str) -> dict[str, list[str]]:
     """What was chosen on which split."""
     recipe = learned.recipe
-    on_val = [] if learned.held_out_NK is not None else ["temperature", *learned.task.chosen]
+    calibration = "calibration" if method in KEEP_THE_ORDER else "vector"
+    on_val = [] if learned.held_out_NK is not None else [calibration, *learned.task.chosen]
     if recipe.best.monitor != "last":
         on_val.append("epoch")
     if recipe.stop.patience:
@@ -181,83 +191,51 @@ def excluded(manifest: Manifest) -> list[dict[str, str]]:
     return [{"source": source, "reason": reason} for source, reason in zip(rows.sources, rows.column("exclusion"), strict=True)]
 
 
-def _calibration(learned: Learned, assembled: Assembled) -> Calibration:
-    """The temperature and thresholds that the bundle gets, and the data that they were fitted on."""
-    samples, judge = learned.samples, learned.task
-    logits_MK: Numbers
-    if learned.held_out_NK is not None:
-        rows = np.flatnonzero(learned.folds_N >= 0)
-        logits_MK, fitted_on = learned.held_out_NK[rows], "out-of-fold predictions of the training images"
-    elif "val" in samples.splits:
-        rows = samples.splits["val"]
-        runner = OnnxGraph(assembled.onnx(temperature=1.0, metadata={}), threads=learned.recipe.threads)
-        logits_MK, fitted_on = judge.logits(_run(learned, runner, rows)), "the validation split"
-    else:
-        none = np.zeros((0, len(samples.classes)))
-        unfitted = judge.fit_thresholds(none, judge.unknown(*none.shape))
-        return Calibration(1.0, unfitted, "nothing: there is no validation split, so probabilities are not calibrated")
-    return Calibration(*_fitted(judge, logits_MK, samples.labels_N[rows]), fitted_on)
+def _run(learned: Learned, runner: OnnxGraph, rows_M: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
+    """A graph's outputs for rows of the samples, each of shape (M, ...)."""
+    return runner.outputs_of_rows(learned.samples.pixels, rows_M, learned.preprocess)
 
 
-def _fitted(judge: Task, logits_MK: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> tuple[float, tuple[float, ...]]:
-    """Temperature and thresholds of logits with their labels."""
-    temperature = judge.fit_temperature(logits_MK, labels)
-    return temperature, judge.fit_thresholds(judge.probabilities(logits_MK, temperature), labels)
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What the bundle's own graph says of validation and test images, after the out-of-fold predictions if there are any."""
+
+    predictions: Predictions
+    before: Predictions
+    """The same before calibration."""
+    distances: dict[str, NDArray[np.float32]]
+    """By split, of those that the graph was asked about: the distance to familiar images."""
 
 
-def _told(fitted: Calibration, classes: Sequence[str]) -> list[Decision]:
-    told = [Decision("temperature", f"{fitted.temperature:.3f}", f"fitted on {fitted.fitted_on}")]
-    if fitted.thresholds_K:
-        pairs = list(zip(classes, fitted.thresholds_K, strict=True))
-        named = ", ".join(f"{name} {threshold:.2f}" for name, threshold in pairs[:MOST_THRESHOLDS])
-        more = f" and {len(pairs) - MOST_THRESHOLDS:,} more" if len(pairs) > MOST_THRESHOLDS else ""
-        told.append(Decision("thresholds", named + more, f"each label's best F1 on {fitted.fitted_on}"))
-    return told
-
-
-def _run(learned: Learned, runner: OnnxGraph, rows_M: NDArray[np.int64]) -> NDArray[np.float32]:
-    """A graph's probabilities for rows of the samples, shape (M, K)."""
-    return runner.of_rows(learned.samples.pixels, rows_M, learned.preprocess)
-
-
-def _predictions(learned: Learned, runner: OnnxGraph, fitted: Calibration) -> tuple[Predictions, Predictions]:
-    """What the bundle's own graph says of validation and test images, after the out-of-fold predictions if there are any;
-    then the same before calibration.
-    """
-    samples, judge, thresholds_K = learned.samples, learned.task, fitted.thresholds_K
-    parts, before = [], []
+def _predictions(learned: Learned, runner: OnnxGraph, found: Calibrated) -> _Said:
+    samples, judge, thresholds_K = learned.samples, learned.task, found.thresholds_K
+    plain = uncalibrated(judge.activation)
+    parts, before, distances = [], [], {}
 
     def add(rows_M: NDArray[np.int64], probs_MK: Numbers, before_MK: Numbers, said_MK: Said, split: str) -> None:
         parts.append(_as_predictions(learned, rows_M, probs_MK, said_MK, thresholds_K, split))
         before.append(_as_predictions(learned, rows_M, before_MK, said_MK, thresholds_K, split))
 
     if learned.held_out_NK is not None:
-        rows = np.flatnonzero(learned.folds_N >= 0)
-        probs_MK, said_MK = _out_of_fold(learned, rows)
-        add(rows, probs_MK, judge.probabilities(learned.held_out_NK[rows]), said_MK, "cross_validation")
+        held, choice = found.held_out, found.choice
+        assert held is not None
+        assert choice is not None
+        add(held.rows_M, choice.probs_MK, plain(held.logits_MK), found.said_MK, "cross_validation")
     for name in ("val", "test"):
         if name in samples.splits:
             rows = samples.splits[name]
-            probs_MK = _run(learned, runner, rows)
-            before_MK = judge.without_temperature(probs_MK, fitted.temperature)
-            add(rows, probs_MK, before_MK, judge.said(probs_MK, thresholds_K), name)
-    return concatenate(parts), concatenate(before)
+            told = _run(learned, runner, rows)
+            probs_MK = told[PROBABILITIES]
+            add(rows, probs_MK, plain(told[LOGITS]), judge.said(probs_MK, thresholds_K), name)
+            if NOVELTY in told:
+                distances[name] = told[NOVELTY]
+    return _Said(concatenate(parts), concatenate(before), distances)
 
 
-def _out_of_fold(learned: Learned, rows_M: NDArray[np.int64]) -> tuple[NDArray[np.float32], Said]:
-    """Out-of-fold probabilities and decisions, each fold by a temperature and thresholds fitted on the other folds."""
-    assert learned.held_out_NK is not None
-    judge = learned.task
-    logits_MK, folds_M = learned.held_out_NK[rows_M], learned.folds_N[rows_M]
-    labels_M = learned.samples.labels_N[rows_M]
-    probs_MK = np.empty_like(logits_MK)
-    thresholds_MK = np.zeros(logits_MK.shape)
-    for fold in np.unique(folds_M):
-        held = folds_M == fold
-        temperature, thresholds_K = _fitted(judge, logits_MK[~held], labels_M[~held])
-        probs_MK[held] = judge.probabilities(logits_MK[held], temperature)
-        thresholds_MK[held] = thresholds_K or np.nan  # there are none where the likeliest class is said
-    return probs_MK, judge.said(probs_MK, thresholds_MK)
+def _reference(predictions: Predictions) -> dict[str, Any]:
+    """How often each class was said of images that were not trained on, and how surely: what a server compares with later."""
+    name = next((each for each in ("val", "cross_validation") if each in predictions.split_names), None)
+    return {} if name is None else {"reference": reference(predictions.split(name).probs_NK).to_dict()}
 
 
 def _as_predictions(
@@ -280,15 +258,15 @@ def _as_predictions(
     )
 
 
-def _parity(assembled: Assembled, runner: OnnxGraph, fitted: Calibration, learned: Learned) -> dict[str, Any]:
+def _parity(assembled: Assembled, runner: OnnxGraph, found: Calibrated, learned: Learned) -> dict[str, Any]:
     """Compare graph and framework on the same images; raises `ParityError` beyond the tolerance."""
     samples, preprocess = learned.samples, learned.preprocess
     rows = samples.splits.get("val", samples.splits["train"])
     count = max(8, min(256, PARITY_PIXELS // preprocess.size**2))
     rows = rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(np.int64)]
     images = network_pixels(samples.pixels.read(rows), preprocess)
-    reference_NK = assembled.probabilities(images, temperature=fitted.temperature)
-    return compare(runner(images), reference_NK, learned.task, fitted.thresholds_K)
+    reference_NK = found.calibrator(assembled.logits(images))
+    return compare(runner(images), reference_NK, learned.task, found.thresholds_K)
 
 
 def compare(
@@ -312,14 +290,17 @@ def compare(
     return {"max_difference": difference, "flips": flips, "images": len(probs_NK), "tolerance": PARITY_TOLERANCE}
 
 
-def _metadata(learned: Learned, fitted: Calibration) -> dict[str, str]:
+def _metadata(learned: Learned, found: Calibrated) -> dict[str, str]:
     """What the graph says about itself, so that the file alone is enough to use it."""
     return {
         "producer": f"sortal {sortal.__version__}",
         "classes": json.dumps(list(learned.samples.classes), ensure_ascii=False),
         "preprocess": json.dumps(learned.preprocess.to_dict()),
-        "temperature": repr(fitted.temperature),
-        **({"task": learned.task.title, "thresholds": json.dumps(fitted.thresholds_K)} if fitted.thresholds_K else {}),
+        "temperature": repr(found.calibrator.temperature),
+        "calibration": found.calibrator.method,
+        **({"task": learned.task.title, "thresholds": json.dumps(found.thresholds_K)} if found.thresholds_K else {}),
+        **({} if found.rule.always_the_likeliest else {"decision": json.dumps(found.rule.to_json())}),
+        **({} if found.novelty is None else {"novelty": json.dumps(found.novelty.to_json())}),
     }
 
 

@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sortal.bundle import Bundle
 from sortal.data.pixels import StoredPixels
 from sortal.data.store import Cache
+from sortal.engines.graphs import LOGITS
 from sortal.engines.onnx import predictor
 from sortal.errors import DataError
+from sortal.evaluation import foreign
+from sortal.evaluation.calibrators import uncalibrated
 from sortal.evaluation.scores import Scores, score
 from sortal.evaluation.task import task
 from sortal.events import Observer, ignore
@@ -19,6 +23,7 @@ from sortal.manifest import Manifest
 from sortal.predictions import Predictions
 from sortal.run import Run, find_bundle
 from sortal.workflows.checking import scan
+from sortal.workflows.measuring import groups_of
 
 
 def evaluate(target: str | Path, data: str | Path | None = None, *, observe: Observer = ignore) -> Scores:
@@ -30,7 +35,7 @@ def evaluate(target: str | Path, data: str | Path | None = None, *, observe: Obs
     if data is not None:
         return _on_new_data(path, data, observe)
     if path.is_file():
-        return score(Predictions.load(path))
+        return score(foreign.read(path))
     run = Run(path)
     if not run.report_json.exists():
         find_bundle(path)  # says what is wrong, unless it is a bundle, which has no images of its own
@@ -46,22 +51,35 @@ def _of_report(report: dict[str, Any]) -> Scores:
 def _on_new_data(target: Path, data: str | Path, observe: Observer) -> Scores:
     bundle = Bundle.load(find_bundle(target))
     manifest = with_classes(scan(data, max_pixels=bundle.preprocess.max_pixels, observe=observe), bundle.classes)
-    predictions = predicted(bundle, manifest, observe=observe)
-    before = task(bundle.task).without_temperature(predictions.probs_NK, bundle.temperature)
-    return score(predictions, before=replace(predictions, probs_NK=before), images=manifest.counts())
+    predictions, found = _asked(bundle, manifest, observe)
+    judge = task(bundle.task)
+    if LOGITS in found:
+        before_NK = uncalibrated(judge.activation)(found[LOGITS])
+    else:  # a bundle of an older version, which knows temperatures alone
+        before_NK = judge.without_temperature(predictions.probs_NK, bundle.temperature)
+    return score(
+        predictions, before=replace(predictions, probs_NK=before_NK), images=manifest.counts(), groups=groups_of(manifest.used)
+    )
 
 
 def predicted(bundle: Bundle, manifest: Manifest, *, observe: Observer = ignore) -> Predictions:
     """What a bundle's own graph says of a manifest's images in use; the manifest's classes are the bundle's."""
+    return _asked(bundle, manifest, observe)[0]
+
+
+def _asked(bundle: Bundle, manifest: Manifest, observe: Observer) -> tuple[Predictions, dict[str, NDArray[np.float32]]]:
+    """The predictions, and all outputs of the graph by name."""
     judge = task(bundle.task)
     used = manifest.used
     labels = judge.labels(used)
+    graph = predictor(bundle)
     with StoredPixels(used, bundle.preprocess, Cache.default()) as pixels:
         pixels.fill(observe)
-        probs_NK = predictor(bundle).of_rows(pixels, np.arange(len(used)), bundle.preprocess, observe=observe)
+        found = graph.outputs_of_rows(pixels, np.arange(len(used)), bundle.preprocess, observe=observe)
+    probs_NK = found[graph.names[0]]
     splits = tuple(split or "data" for split in used.column("split"))
     said_NK = judge.said(probs_NK, bundle.thresholds)
-    return Predictions(tuple(used.sources), bundle.classes, probs_NK, labels, splits, said_NK, bundle.thresholds)
+    return Predictions(tuple(used.sources), bundle.classes, probs_NK, labels, splits, said_NK, bundle.thresholds), found
 
 
 def with_classes(manifest: Manifest, classes: tuple[str, ...]) -> Manifest:

@@ -85,7 +85,13 @@ def as_prediction(answer: Answer, bundle: Bundle, top: int) -> dict[str, Any]:
         return {"source": answer.source, "labels": [classes[k] for k in order if said_1K[0, k]], "top": ranked}
     (label,) = bundle.labels(answer.probs_K[None], None if answer.distance is None else np.array([answer.distance]))
     said = order[0] if label is None else classes.index(label)
-    return {"source": answer.source, "label": label, "probability": float(answer.probs_K[said]), "top": ranked}
+    told: dict[str, Any] = {"source": answer.source, "label": label}
+    told |= {"probability": float(answer.probs_K[said]), "top": ranked}
+    if bundle.conformal is not None:
+        (told["set"],) = bundle.conformal.sets(answer.probs_K[None], classes)
+    if bundle.novelty is not None and answer.distance is not None:
+        told["novelty"] = float(bundle.novelty.shares(np.array([answer.distance]))[0])
+    return told
 
 
 class Classifier:

@@ -1,10 +1,11 @@
 """Reporting: the pictures that a report shows, and the page and figures that are made of it."""
 
+import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ from sortal.run import Run, find_bundle
 from sortal.workflows.breaking import broken_by
 from sortal.workflows.diagnosing import diagnosed
 from sortal.workflows.explaining import mistakes_explained
+from sortal.workflows.growing import curve_of
 
 if TYPE_CHECKING:  # jinja2 and matplotlib are imported when a page or a figure is made
     from sortal.reporting.model import Report
@@ -47,18 +49,45 @@ SMALLEST = 96
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Where a report and its figures are."""
+    """Where a report, its model card and its figures are."""
 
     report: Path
+    model_card: Path
     figures: list[Path]
 
     def to_json(self) -> dict[str, Any]:
-        return {"report": str(self.report), "figures": [str(path) for path in self.figures]}
+        figures = [str(path) for path in self.figures]
+        return {"report": str(self.report), "model_card": str(self.model_card), "figures": figures}
 
 
 def report(target: str | Path, *, observe: Observer = ignore) -> Written:
-    """Write a run's page anew, and its figures for papers (PNG and SVG); raises `DataError` for anything but a finished run."""
+    """Write a run's page and card anew, and its figures for papers (PNG and SVG).
+
+    Raises `DataError` for anything but a finished run.
+    """
     from sortal.reporting.figures import write_figures
+
+    with opened(target, observe) as (run, found, bundle, recipe, manifest, samples, pixels):
+        found = _with_what_takes_time(run, found, bundle, recipe, manifest, pixels, observe)
+        write_page(run, found, recipe, bundle.preprocess, samples, manifest.used)
+    return Written(run.report_html, run.model_card, write_figures(found, run.figures))
+
+
+class Opened(NamedTuple):
+    """A finished run with its report and the pixels of its images."""
+
+    run: Run
+    report: "Report"
+    bundle: Bundle
+    recipe: Recipe
+    manifest: Manifest
+    samples: Samples
+    pixels: StoredPixels
+
+
+@contextlib.contextmanager
+def opened(target: str | Path, observe: Observer) -> Iterator[Opened]:
+    """A finished run, its images read again where no store holds them; raises `DataError` for anything else."""
     from sortal.reporting.model import Report
 
     run = Run(Path(target))
@@ -69,26 +98,28 @@ def report(target: str | Path, *, observe: Observer = ignore) -> Written:
     manifest = Manifest.load(run.manifest)
     used = manifest.used
     bundle = Bundle.load(run.bundle)
-    preprocess = bundle.preprocess
     recipe = recipes.read(run.recipe)
     training = np.flatnonzero(np.array(used.column("split")) == "train")
-    with StoredPixels(used, preprocess, Cache.default(recipe.store.limit)) as pixels:
+    with StoredPixels(used, bundle.preprocess, Cache.default(recipe.store.limit)) as pixels:
         pixels.fill(observe)
         samples = Samples(used.classes, task(bundle.task).labels(used), used.keys_N, {"train": training}, pixels)
-        found = _with_what_takes_time(run, found, bundle, recipe, manifest, pixels, observe)
-        write_page(run, found, recipe, preprocess, samples, used)
-    return Written(run.report_html, write_figures(found, run.figures))
+        yield Opened(run, found, bundle, recipe, manifest, samples, pixels)
 
 
 def _with_what_takes_time(
     run: Run, found: "Report", bundle: Bundle, recipe: Recipe, manifest: Manifest, pixels: StoredPixels, observe: Observer
 ) -> "Report":
-    """The report with robustness and maps, each computed once and kept in `report.json`; then the diagnosis anew."""
+    """The report with learning curve, robustness and maps, each computed once and kept in `report.json`; then the diagnosis
+    anew.
+    """
     predictions = Predictions.load(run.predictions)
+    cache = Cache.default(recipe.store.limit)
+    if not found.learning_curve:
+        found = replace(found, learning_curve=curve_of(recipe, bundle.preprocess, manifest, pixels, observe))
     if not found.robustness:
-        found = replace(found, robustness=broken_by(bundle, predictions, manifest.used, pixels, observe=observe))
+        rows = broken_by(bundle, recipe, predictions, manifest.used, pixels, cache, observe=observe)
+        found = replace(found, robustness=rows)
     if not found.maps and found.mistakes:
-        cache = Cache.default(recipe.store.limit)
         maps = mistakes_explained(bundle, recipe, found.mistakes, manifest.used, pixels, cache, observe=observe)
         found = replace(found, maps=maps)
     engine = engines.load(recipe.engine)
@@ -100,12 +131,14 @@ def _with_what_takes_time(
 
 def write_page(run: Run, found: "Report", recipe: Recipe, preprocess: Preprocess, samples: Samples, used: Manifest) -> None:
     """Write `report.html`, with pictures of mistakes, of what stands behind the numbers, and of training inputs as the network
-    saw them.
+    saw them; and `model-card.md`.
     """
+    from sortal.reporting.card import card
     from sortal.reporting.page import render
 
     shown = pictures(found, recipe, preprocess, samples, used)
     write_text(run.report_html, render(found, thumbnails=shown.cards, small=shown.small, inputs=shown.inputs))
+    write_text(run.model_card, card(found))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,13 @@ import torch
 from numpy.typing import NDArray
 
 from sortal.data.samples import HeldFeatures, Samples
+from sortal.engines.graphs import deployed
 from sortal.engines.onnx import OnnxGraph
 from sortal.engines.torch.engine import ENGINE
 from sortal.engines.torch.optim import make_optimizer
 from sortal.engines.torch.session import TorchSession
 from sortal.errors import MachineFailed, NotSupported
+from sortal.evaluation.calibrators import Calibrator, uncalibrated
 from sortal.preprocess import Preprocess
 from sortal.recipe import Augment, Average, Grow, Head, Loss, Optimizer, Recipe, Sampler, Schedule, Start, Thaw
 from sortal.training.fit import fit
@@ -347,9 +349,11 @@ def test_training_lowers_the_loss_and_the_graph_agrees_with_the_model(samples: S
     assert fitted.history[-1]["loss"] < 0.5 * fitted.history[0]["loss"]
     assembled = ENGINE.assemble(recipe, GEOMETRY, CLASSES, fitted.weights)
     images = samples.pixels.read(np.arange(IMAGES))
-    graph = OnnxGraph(assembled.onnx(temperature=1.7, metadata={"classes": "abc"}))
-    np.testing.assert_allclose(graph(images), assembled.probabilities(images, temperature=1.7), atol=1e-5)
-    assert np.abs(graph(images) - assembled.probabilities(images, temperature=1.0)).max() > 1e-3
+    warm = Calibrator("temperature", "softmax", scale_K=np.array(1 / 1.7))
+    graph = OnnxGraph(deployed(assembled.graph, warm, None, {"classes": "abc"}))
+    logits_NK = assembled.logits(images)
+    np.testing.assert_allclose(graph(images), warm(logits_NK), atol=1e-5)
+    assert np.abs(graph(images) - uncalibrated("softmax")(logits_NK)).max() > 1e-3
 
 
 def test_features_take_every_view_in_turn_and_the_plain_one(samples: Samples) -> None:
@@ -442,8 +446,9 @@ def test_several_labels_are_learnt_and_the_graph_gives_a_probability_for_each(sa
     assert fitted.history[-1]["loss"] < 0.5 * fitted.history[0]["loss"]
     assembled = ENGINE.assemble(recipe, GEOMETRY, CLASSES, fitted.weights)
     images = several.pixels.read(np.arange(17))
-    graph = OnnxGraph(assembled.onnx(temperature=1.7, metadata={}))
-    np.testing.assert_allclose(graph(images), assembled.probabilities(images, temperature=1.7), atol=1e-5)
+    warm = Calibrator("temperature", "sigmoid", scale_K=np.array(1 / 1.7))
+    graph = OnnxGraph(deployed(assembled.graph, warm, None, {}))
+    np.testing.assert_allclose(graph(images), warm(assembled.logits(images)), atol=1e-5)
     probs_NK = graph(images)
     assert np.abs(probs_NK.sum(axis=1) - 1).max() > 0.3
     assert ((probs_NK > 0.5) == (several.labels_N[:17] > 0)).mean() > 0.9

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from onnxruntime import InferenceSession
 
-from sortal.engines.onnx import OnnxGraph
 from sortal.engines.torch.engine import ENGINE, TorchAssembled
 from sortal.preprocess import Preprocess
 from sortal.recipe import Augment, Recipe
@@ -29,8 +29,7 @@ def assembled(views: str) -> TorchAssembled:
 
 def logits(images_NSSC: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Of the image as it is, up to what softmax takes away."""
-    found = np.log(assembled("one").probabilities(images_NSSC, temperature=1.0))
-    return found - found.mean(1, keepdims=True)  # type: ignore[no-any-return]
+    return assembled("one").logits(images_NSSC)
 
 
 def expected(images_NSSC: NDArray[np.uint8], views: str) -> NDArray[np.float32]:
@@ -45,24 +44,33 @@ def expected(images_NSSC: NDArray[np.uint8], views: str) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("views", ["mirror", "mirror_and_shift"])
-def test_probabilities_are_those_of_the_mean_of_the_views_logits(views: str) -> None:
-    wanted = torch.softmax(torch.from_numpy(expected(IMAGES, views)) / 2, 1).numpy()
-    found = assembled(views).probabilities(IMAGES, temperature=2.0)
-    np.testing.assert_allclose(found, wanted, atol=1e-4)
-    assert np.abs(found - assembled("one").probabilities(IMAGES, temperature=2.0)).max() > 1e-3
+def test_logits_are_the_mean_of_the_views_logits(views: str) -> None:
+    found = assembled(views).logits(IMAGES)
+    np.testing.assert_allclose(found, expected(IMAGES, views), atol=1e-4)
+    assert np.abs(found - logits(IMAGES)).max() > 1e-3
 
 
 @pytest.mark.parametrize("views", ["one", "mirror", "mirror_and_shift"])
 @pytest.mark.parametrize("count", [1, 5])
-def test_the_graph_answers_as_the_framework_does(views: str, count: int) -> None:
+def test_the_graph_answers_as_the_framework_does_and_gives_the_features_of_the_image_as_it_is(views: str, count: int) -> None:
     model = assembled(views)
-    graph = OnnxGraph(model.onnx(temperature=1.5, metadata={}), threads=1)
-    found, wanted = graph(IMAGES[:count]), model.probabilities(IMAGES[:count], temperature=1.5)
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    session = InferenceSession(model.graph, providers=["CPUExecutionProvider"])
+    found = session.run(["logits"], {session.get_inputs()[0].name: IMAGES[:count]})[0]
+    np.testing.assert_allclose(found, model.logits(IMAGES[:count]), atol=1e-4)
+    (features,) = session.run(["features"], {session.get_inputs()[0].name: IMAGES[:count]})
+    plain = InferenceSession(assembled("one").graph, providers=["CPUExecutionProvider"])
+    (own,) = plain.run(["features"], {plain.get_inputs()[0].name: IMAGES[:count]})
+    np.testing.assert_allclose(features, own, atol=1e-5)
 
 
 def test_a_mirror_image_gets_the_same_answer() -> None:
     model = assembled("mirror")
     mirrored = np.ascontiguousarray(IMAGES[:, :, ::-1])
-    one, other = model.probabilities(IMAGES, temperature=1.0), model.probabilities(mirrored, temperature=1.0)
-    np.testing.assert_allclose(one, other, atol=1e-4)
+    np.testing.assert_allclose(model.logits(IMAGES), model.logits(mirrored), atol=1e-4)
+
+
+def test_in_training_there_is_one_view() -> None:
+    network = assembled("mirror").network
+    x = torch.rand(3, 3, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(network(x), network.head(network.features(x)))  # type: ignore[arg-type]

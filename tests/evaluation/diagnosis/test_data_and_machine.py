@@ -88,13 +88,13 @@ def test_labels_that_check_found_wrong_are_label_noise() -> None:
 def test_wrong_labels_planted_among_held_out_images_are_label_noise_and_hard_images_are_not() -> None:
     random = np.random.default_rng(0)
     true = np.arange(600) % 3
-    hard = random.random(600) < 0.06
+    hard = random.random(600) < 0.04
     said = np.where(hard, (true + 1) % 3, true)
     sure = np.where(hard, random.uniform(0.4, 0.7, 600), random.uniform(0.85, 0.99, 600))
     assert kinds(healthy(predictions=told(true, said, sure))) == []
     wrong = true.copy()
-    wrong[:30] = (true[:30] + 2) % 3  # 5% of the labels
-    noisy = told(wrong, np.where(hard & (np.arange(600) >= 30), said, true), np.where(hard, 0.6, sure))
+    wrong[:48] = (true[:48] + 2) % 3  # 8% of the labels
+    noisy = told(wrong, np.where(hard & (np.arange(600) >= 48), said, true), np.where(hard, 0.6, sure))
     found = one(healthy(predictions=noisy), "label-noise")
     assert "of all 600 it is wrong in" in found["evidence"]
 

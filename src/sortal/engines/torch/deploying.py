@@ -72,7 +72,7 @@ def open_litert(target: Path) -> Run:
     """One image at once, as a telephone would."""
     interpreter = _litert("ai_edge_litert.interpreter").Interpreter(model_path=str(target), num_threads=torch.get_num_threads())
     interpreter.allocate_tensors()
-    taken, given = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+    taken, given = interpreter.get_input_details()[0]["index"], probabilities_of(interpreter.get_output_details())
 
     def run(images_NSSC: NDArray[np.uint8]) -> NDArray[np.float32]:
         found = []
@@ -83,6 +83,11 @@ def open_litert(target: Path) -> Run:
         return np.stack(found)
 
     return run
+
+
+def probabilities_of(outputs: list[dict[str, Any]]) -> int:
+    """Of a LiteRT file: its outputs have no order, but probabilities have two axes, and a distance has one."""
+    return int(next(output["index"] for output in outputs if len(output["shape"]) == 2))
 
 
 def _litert(module: str) -> Any:
@@ -118,7 +123,7 @@ def _as_source(code: str, names: dict[str, str], images: str) -> str:
         if line.strip() and "_assert_tensor_metadata" not in line
     ]
     unpacked = [f"    {name} = weights[{target!r}]" for name, target in names.items() if re.search(rf"\b{name}\b", body)]
-    returned = re.sub(r"return \((\w+),\)", r"return \1", "\n".join(lines))
+    returned = "\n".join(lines)
     head = '"""The network, written out by torch.export: bytes of images to probabilities. Needs torch alone."""'
     return "\n".join(
         [
@@ -128,8 +133,8 @@ def _as_source(code: str, names: dict[str, str], images: str) -> str:
             "from torch import device, inf, nan  # noqa: F401",
             "",
             "",
-            f"def probabilities(weights, {images}):",
-            '    """Weights by name, as model.safetensors has them; images, uint8 (N, S, S, C)."""',
+            f"def answers(weights, {images}):",
+            '    """Weights by name, as model.safetensors has them; images, uint8. Probabilities, novelty if there is any."""',
             *unpacked,
             returned,
             "",
@@ -141,16 +146,22 @@ def _example(shape: tuple[int, ...]) -> torch.Tensor:
     return torch.zeros((2, *shape), dtype=torch.uint8)
 
 
-def _batches(module: Callable[[torch.Tensor], torch.Tensor]) -> Run:
+def _batches(module: Callable[[torch.Tensor], torch.Tensor | tuple[torch.Tensor, ...]]) -> Run:
     """In chunks, as the bundle's graph is run."""
 
     def run(images_NSSC: NDArray[np.uint8]) -> NDArray[np.float32]:
         size = 4 * chunk_size(images_NSSC.shape[1:])
         starts = range(0, len(images_NSSC), size)
         with torch.inference_mode(), _deprecations_known():
-            return np.concatenate([module(torch.from_numpy(np.array(images_NSSC[at : at + size]))).numpy() for at in starts])
+            return np.concatenate([first(module(torch.from_numpy(np.array(images_NSSC[at : at + size])))) for at in starts])
 
     return run
+
+
+def first(outputs: torch.Tensor | tuple[torch.Tensor, ...]) -> NDArray[np.float32]:
+    """Probabilities, which come first where a model gives novelty too."""
+    found: NDArray[np.float32] = (outputs[0] if isinstance(outputs, tuple) else outputs).numpy()
+    return found
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import os
 import platform
-from collections.abc import Mapping
 from copy import deepcopy
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -18,20 +17,21 @@ from sortal.data.samples import Samples
 from sortal.engines.protocol import Arrays, Input, Parameters
 from sortal.engines.torch import deploying, measure
 from sortal.engines.torch import device as devices
+from sortal.engines.torch.answering import Answering
 from sortal.engines.torch.attribution import TorchAttributor, TorchEmbedder, methods
 from sortal.engines.torch.cut import find_cut
-from sortal.engines.torch.export import to_onnx, with_initializer
+from sortal.engines.torch.export import to_onnx
 from sortal.engines.torch.frozen import TorchFrozen, to_bytes
 from sortal.engines.torch.inputs import FeatureInputs, PixelInputs
 from sortal.engines.torch.models import table
 from sortal.engines.torch.models.body import Body
 from sortal.engines.torch.models.weights import file_of, licence_of, load_weights, sha256_of
-from sortal.engines.torch.network import Deployed, Network, NetworkInTraining, make_head
+from sortal.engines.torch.network import Deployed, FromBytes, Network, NetworkInTraining, make_head
 from sortal.engines.torch.session import TorchSession
 from sortal.engines.torch.start import prepared
-from sortal.engines.torch.tasks import TASKS, TorchTask
 from sortal.engines.torch.thaw import Thawing
 from sortal.errors import NotSupported
+from sortal.evaluation.calibrators import of_bundle
 from sortal.plan import Machine
 from sortal.preprocess import Preprocess
 from sortal.recipe import Recipe
@@ -90,9 +90,7 @@ class TorchEngine:
 
     def _require_exportable(self, recipe: Recipe, preprocess: Preprocess, classes: int) -> None:
         """Raise `NotSupported` before a training that could not end in a bundle; a few seconds, once for each network."""
-        network = self._network(recipe, preprocess, classes)
-        deployed = Deployed(network, TASKS[recipe.task].probabilities, recipe.test_views)
-        to_onnx(deployed, size=preprocess.size, channels=preprocess.channels, output="probabilities")
+        _graph_of(self._network(recipe, preprocess, classes), preprocess)
 
     def _fastest_runtime(self, recipe: Recipe, preprocess: Preprocess) -> tuple[str, str]:
         network = self._cut(recipe, preprocess, self._network(recipe, preprocess, classes=2))
@@ -146,7 +144,7 @@ class TorchEngine:
         else:
             assert tensors.keys() == Thawing(recipe, network).changing, "weights of another part of the network"
             network.load_state_dict(tensors, strict=False)  # what stayed frozen is there already
-        return TorchAssembled(network, preprocess, TASKS[recipe.task], recipe.test_views)
+        return TorchAssembled(network, preprocess)
 
     def training_views(
         self, recipe: Recipe, preprocess: Preprocess, samples: Samples, rows_N: NDArray[np.int64]
@@ -187,7 +185,7 @@ class TorchEngine:
 
     def export(self, bundle: Bundle, target: Path, kind: str, about: str) -> None:
         preprocess = bundle.preprocess
-        deployed = self._deployed(bundle)
+        deployed = Answering(self._deployed(bundle), bundle.graph).eval()
         shape = (preprocess.size, preprocess.size, preprocess.channels)
         match kind:
             case "torchscript":
@@ -213,9 +211,7 @@ class TorchEngine:
         return licence_of(recipe.model, recipe.weights) if self._pretrained(recipe) else ""
 
     def _deployed(self, bundle: Bundle) -> Deployed:
-        deployed = Deployed(self._shipped(bundle), TASKS[recipes.parse(bundle.about["recipe"]).task].probabilities).eval()
-        deployed.temperature.fill_(bundle.temperature)
-        return deployed
+        return Deployed(self._shipped(bundle), of_bundle(bundle)).eval()
 
     def _pretrained(self, recipe: Recipe) -> bool:
         return recipe.strategy != "scratch" and recipe.weights != "none"
@@ -235,7 +231,9 @@ class TorchEngine:
         head = make_head(recipe.head, body.dimensions, classes)
         if training and body.taps and not recipe.keeps_frozen:  # else there may be nothing for them to pull on
             return NetworkInTraining(body, head, preprocess, classes)
-        return Network(body, head, preprocess)
+        network = Network(body, head, preprocess)
+        network.test_views = recipe.test_views
+        return network
 
     def _in_training(self, recipe: Recipe, preprocess: Preprocess, classes: int, *, stored: bool) -> Network:
         """The network as it is trained; cut where its inputs are stored outputs of its frozen part."""
@@ -285,31 +283,30 @@ def _require_small_sides(recipe: Recipe, network: Network, preprocess: Preproces
         ) from error
 
 
+def _graph_of(network: Network, preprocess: Preprocess) -> bytes:
+    names = ["logits", "features"]
+    return to_onnx(FromBytes(network), size=preprocess.size, channels=preprocess.channels, outputs=names)
+
+
 class TorchAssembled:
     """A trained network on the processor, in float32, whatever it was trained in."""
 
-    def __init__(self, network: Network, preprocess: Preprocess, task: TorchTask, test_views: str = "one") -> None:
+    def __init__(self, network: Network, preprocess: Preprocess) -> None:
         self.network = network.float().eval()
         self.preprocess = preprocess
-        self.deployed = Deployed(self.network, task.probabilities, test_views).eval()
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         return {name: tensor.contiguous().numpy().copy() for name, tensor in self.network.state_dict().items()}
 
-    def probabilities(self, images_NSSC: NDArray[np.uint8], *, temperature: float) -> NDArray[np.float32]:
-        self.deployed.temperature.fill_(temperature)
+    def logits(self, images_NSSC: NDArray[np.uint8]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            result: NDArray[np.float32] = self.deployed(torch.from_numpy(np.ascontiguousarray(images_NSSC))).numpy()
+            logits, _ = FromBytes(self.network).eval()(torch.from_numpy(np.ascontiguousarray(images_NSSC)))
+        result: NDArray[np.float32] = logits.numpy()
         return result
 
-    def onnx(self, *, temperature: float, metadata: Mapping[str, str]) -> bytes:
-        return with_initializer(self._graph, "temperature", temperature, metadata)
-
     @cached_property
-    def _graph(self) -> bytes:
-        """The graph with temperature 1; exporting takes a second, changing one number in it does not."""
-        self.deployed.temperature.fill_(1.0)
-        return to_onnx(self.deployed, size=self.preprocess.size, channels=self.preprocess.channels, output="probabilities")
+    def graph(self) -> bytes:
+        return _graph_of(self.network, self.preprocess)
 
 
 ENGINE = TorchEngine()

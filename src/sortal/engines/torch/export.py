@@ -1,13 +1,11 @@
-"""From a torch module to an ONNX graph held in memory, with our metadata inside."""
+"""From a torch module to an ONNX graph held in memory."""
 
 import contextlib
 import io
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
-import numpy as np
-import onnx
 import torch
 from torch import nn
 from torch.jit._trace import TracerWarning  # where it is defined; torch.jit does not export it by name
@@ -17,8 +15,8 @@ from sortal.errors import NotSupported
 OPSET = 17
 
 
-def to_onnx(module: nn.Module, *, size: int, channels: int, output: str) -> bytes:
-    """The module as a graph from `images`, uint8 (N, S, S, C), to `output`, float32, for any N.
+def to_onnx(module: nn.Module, *, size: int, channels: int, outputs: Sequence[str]) -> bytes:
+    """The module as a graph from `images`, uint8 (N, S, S, C), to `outputs`, float32, for any N.
 
     Raises `NotSupported` where ONNX has no words for what the module does.
     """
@@ -37,8 +35,8 @@ def to_onnx(module: nn.Module, *, size: int, channels: int, output: str) -> byte
             dynamo=False,
             opset_version=OPSET,
             input_names=["images"],
-            output_names=[output],
-            dynamic_axes={"images": {0: "N"}, output: {0: "N"}},
+            output_names=list(outputs),
+            dynamic_axes={name: {0: "N"} for name in ("images", *outputs)},
         )
     return buffer.getvalue()
 
@@ -56,14 +54,3 @@ def _failures_explained() -> Iterator[None]:
             f"this network cannot be written as an ONNX graph at this size: {str(error).partition('. ')[0]}",
             hint="take another image_size or another model; a bundle cannot be made without the graph",
         ) from error
-
-
-def with_initializer(graph: bytes, name: str, value: float, metadata: Mapping[str, str]) -> bytes:
-    """The graph with the scalar called `name` set to `value`, and with metadata."""
-    model = onnx.load_from_string(graph)
-    found = [tensor for tensor in model.graph.initializer if tensor.name == name]
-    assert len(found) == 1, f"the graph has {len(found)} scalars called {name!r}"
-    found[0].CopyFrom(onnx.numpy_helper.from_array(np.asarray(value, dtype=np.float32), name))
-    onnx.helper.set_model_props(model, dict(metadata))
-    data: bytes = model.SerializeToString()
-    return data

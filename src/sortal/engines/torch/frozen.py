@@ -50,11 +50,16 @@ class TorchFrozen:
 
     def in_onnx(self) -> Run:
         """ONNX Runtime in float32 on all cores."""
+        return OnnxGraph(self.graph(), threads=self.recipe.threads).padded
+
+    def graph(self) -> bytes:
+        """As an ONNX graph, uint8 (N, S, S, C) in, float32 (N, *shape) out; raises `ParityError` where it differs."""
         size, channels = self.preprocess.size, self.preprocess.channels
         module = FrozenFromBytes(self.network)
-        run = OnnxGraph(to_onnx(module, size=size, channels=channels, output="features"), threads=self.recipe.threads).padded
-        _require_equal(run, module, np.random.default_rng(0).integers(0, 256, (3, size, size, channels), dtype=np.uint8))
-        return run
+        graph = to_onnx(module, size=size, channels=channels, outputs=["features"])
+        images = np.random.default_rng(0).integers(0, 256, (3, size, size, channels), dtype=np.uint8)
+        _require_equal(OnnxGraph(graph, threads=self.recipe.threads).padded, module, images)
+        return graph
 
     def in_torch(self) -> Run:
         """Eager torch in float32, on the accelerator if there is one; works for whatever cannot be exported."""

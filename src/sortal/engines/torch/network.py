@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from sortal.engines.torch.cut import Cut
 from sortal.engines.torch.models.body import Body
+from sortal.evaluation.calibrators import BOTTOM, FLATTEST, Calibrator
 from sortal.preprocess import Preprocess
 from sortal.recipe import Head
 
@@ -29,6 +30,8 @@ class Network(nn.Module):
         super().__init__()
         self.body = body
         self.head = head
+        self.test_views = "one"
+        """The recipe's; `answers` looks at it, a training does not."""
         self.cut: Cut | None = None
         """Where a training on stored outputs begins; without it all begins at the images."""
         self.register_buffer("mean", per_channel(preprocess.mean), persistent=False)
@@ -46,6 +49,16 @@ class Network(nn.Module):
         if self.cut is not None:
             return self.cut.before(self.body, self.normalised(x))
         return self.features(x)
+
+    def answers(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (N, K) of images as a bundle gives them, the weighted mean over all views, and features (N, D) as they are."""
+        (own, image), *others = VIEWS[self.test_views](x)
+        features = self.features(image)
+        logits: Tensor = self.head(features)
+        if others:
+            # One after the other: together they are as much arithmetic and several times the memory.
+            logits = torch.stack([own * logits, *(weight * self.head(self.features(view)) for weight, view in others)]).sum(0)
+        return logits, features
 
     def normalised(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.std
@@ -101,29 +114,50 @@ class FrozenFromBytes(nn.Module):
         return self.network.before_cut(_in_unit_range(images))
 
 
-class Deployed(nn.Module):
-    """A network as it is deployed: uint8 images (N, S, S, C) in, the task's probabilities of logits / temperature out.
+class FromBytes(nn.Module):
+    """A whole network for uint8 images (N, S, S, C), normalisation inside: logits (N, K) and features (N, D)."""
 
-    The logits are those of the image, or the weighted mean over its `views`.
-    """
-
-    temperature: Tensor
-
-    def __init__(self, network: Network, probabilities: Callable[[Tensor], Tensor], views: str = "one") -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
-        self.views = VIEWS[views]
-        self.probabilities = probabilities
-        self.register_buffer("temperature", torch.ones(()))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return self.network.answers(_in_unit_range(images))
+
+
+class Deployed(nn.Module):
+    """A network as it is deployed: uint8 images (N, S, S, C) in, calibrated probabilities (N, K) out."""
+
+    scale: Tensor
+    bias: Tensor
+    knots: Tensor
+    bends: Tensor
+    values: Tensor
+
+    def __init__(self, network: Network, calibrator: Calibrator) -> None:
+        super().__init__()
+        self.network = network
+        self.activation = calibrator.activation
+        numbers = {"scale": calibrator.scale_K, "bias": calibrator.bias_K, "knots": calibrator.knots_M}
+        numbers |= {"bends": calibrator.bends_M, "values": calibrator.values_M}
+        for name, array in numbers.items():
+            self.register_buffer(name, torch.tensor(array, dtype=torch.float32), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        views = self.views(_in_unit_range(images))
-        if len(views) == 1:
-            logits: Tensor = self.network(views[0][1])
-        else:
-            # One after the other: together they are as much arithmetic and several times the memory.
-            logits = torch.stack([weight * self.network(view) for weight, view in views]).sum(0)
-        return self.probabilities(logits / self.temperature)
+        return self.calibrated(self.network.answers(_in_unit_range(images))[0])
+
+    def calibrated(self, logits: Tensor) -> Tensor:
+        """Probabilities of logits, both (N, K)."""
+        logits = logits * self.scale + self.bias
+        if len(self.knots):
+            logits = self._rising(
+                torch.log_softmax(logits, dim=1).clamp(min=BOTTOM) if self.activation == "softmax" else logits
+            )
+        return torch.softmax(logits, dim=1) if self.activation == "softmax" else torch.sigmoid(logits)
+
+    def _rising(self, x: Tensor) -> Tensor:
+        line = self.values[0] + FLATTEST * (x - self.knots[0])
+        return line + (torch.relu(x.unsqueeze(2) - self.knots) * self.bends).sum(dim=2)
 
 
 def _as_it_is(images: Tensor) -> list[tuple[float, Tensor]]:

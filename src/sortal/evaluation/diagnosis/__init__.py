@@ -17,6 +17,7 @@ EXPLAINED = {
     "underfitting": {"rate-too-high", "not-converged"},
     "not-converged": {"rate-too-high", "thawed-rate-too-high"},
     "rate-too-high": {"thawed-rate-too-high"},
+    "label-noise": {"overfitting", "underfitting", "not-converged", "rate-too-high", "leakage"},  # their mistakes are sure ones
     "too-little-data": {"rate-too-high", "underfitting"},
 }
 """Kinds that are not told where one of these is found too, whose consequence they may well be."""

@@ -18,7 +18,7 @@ WIDE = 0.05
 """Half of an interval that leaves much open."""
 NOISE = 0.01
 """Share of labels that are likely wrong from which it is worth a word."""
-AS_OFTEN = 0.3
+AS_OFTEN = 0.5
 """Of all mistakes' share, that of mistakes where the model is sure, from which wrong labels are the likelier reason."""
 BORDERS = ("border", "edge", "frame")
 COLOURS = ("colour", "color", "brightness")
@@ -159,7 +159,8 @@ def shortcut(case: Case) -> Diagnosis | None:
     cure = "take images in which it does not hold, or cut it away"
     if change:
         cure += "; until then augmentation can hide it from the network"
-    return Diagnosis("shortcut", "severe", details, cure, change)
+    severe = any(finding["severity"] == "severe" for finding in found)
+    return Diagnosis("shortcut", "severe" if severe else "warning", details, cure, change)
 
 
 def leakage(case: Case) -> Diagnosis | None:

@@ -87,13 +87,17 @@ def _stuck(case: Case) -> str:
 
 
 def thawed_rate_too_high(case: Case) -> Diagnosis | None:
-    """The loss jumps when layers that were frozen begin to learn: their rate destroys what they knew."""
+    """The loss jumps when layers that were frozen begin to learn: their rate destroys what they knew.
+
+    That of the training rises a little at any rate, since thawed batch norms see each batch alone and thawed layers drop units:
+    with a hundredth of the head's rate it went from 0.07 to 0.31 on ants and bees, where the validation's stayed. So it is
+    looked at only where there is no other, and has to reach what guessing costs.
+    """
+    name, curve, worst = ("validation's", case.held_out, 0.0) if case.held_out else ("training's", case.losses, case.guess)
     for epoch in case.thawing:
-        for name, curve in (("training's", case.losses), ("validation's", case.held_out)):
-            if not 2 <= epoch <= len(curve):
-                continue
+        if 2 <= epoch <= len(curve):
             before, after = curve[epoch - 2], max(curve[epoch - 1 : epoch + 1])
-            if after <= 1.2 * before + 0.03 * case.guess:
+            if after <= max(worst, 1.2 * before + 0.03 * case.guess):
                 continue
             recipe = case.recipe
             evidence = f"layers thaw in epoch {epoch}, and the {name} loss went from {before:.3f} before it to {after:.3f}"
@@ -114,25 +118,26 @@ def overfitting(case: Case) -> Diagnosis | None:
     evidence = _risen(case) or _apart(case)
     if not evidence:
         return None
+    change, told = _less_by_heart(case)
+    # Where the best epoch is what is shipped, the later ones did no harm.
+    severity: Severity = "note" if case.held_out and case.recipe.best.monitor != "last" else "warning"
+    return Diagnosis("overfitting", severity, evidence, f"{told}; more images are better than all of it", change)
+
+
+def _less_by_heart(case: Case) -> tuple[dict[str, Any], str]:
+    """The first of what is not done yet. One at a time: of 400 small images, augmentation, dropout and decay together cost more
+    than they won (validation loss 0.82, where the best epoch of the overfitted training had 0.70)."""
     recipe = case.recipe
-    change: dict[str, Any] = {}
-    told = []
     if case.held_out and recipe.best.monitor == "last":
-        change |= {"best.monitor": "log_loss", "stop.patience": max(3, recipe.epochs // 10)}
-        told.append("keep the best epoch and stop after it")
+        change = {"best.monitor": "log_loss", "stop.patience": max(3, recipe.epochs // 10)}
+        return change, "keep the epoch that is best on validation images, and stop soon after it"
     if not recipe.augment.on:
-        change |= augmenting(recipe)
-        told.append("augmentation")
+        return augmenting(recipe), "augmentation; then dropout and weight decay"
     if recipe.head.dropout < 0.3:
-        change["head.dropout"] = 0.5
-        told.append("dropout")
+        return {"head.dropout": 0.3}, "dropout before the classes; then weight decay"
     if recipe.optimizer.weight_decay < 1e-3:
-        change["optimizer.weight_decay"] = 1e-3
-        told.append("weight decay")
-    cure = (
-        ", ".join(told) or "a smaller model, or a pretrained one that stays frozen"
-    ) + "; more images are better than all of it"
-    return Diagnosis("overfitting", "warning", evidence, cure, change)
+        return {"optimizer.weight_decay": 1e-3}, "more weight decay"
+    return {}, "a smaller network, or a pretrained one that stays frozen"
 
 
 def _risen(case: Case) -> str:

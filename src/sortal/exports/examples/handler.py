@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 import onnxruntime
+from decision import DecisionRule, Novelty
 from preprocess import Preprocess, UnreadableImage, network_pixels, stored_pixels
 
 
@@ -17,7 +18,9 @@ class Classifier:
         model = os.path.join(context.system_properties["model_dir"], "model.onnx")
         self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self.about = json.loads(self.session.get_modelmeta().custom_metadata_map["sortal"])
+        self.outputs = [output.name for output in self.session.get_outputs()]
         self.preprocess = Preprocess.from_dict(self.about["preprocess"])
+        self.rule = DecisionRule.parse(self.about["decision"], classes=len(self.about["classes"]))
 
     def handle(self, data, context):
         """Called with a batch of requests; an answer each. What is no image gets status 400 and the reason."""
@@ -29,28 +32,33 @@ class Classifier:
                 context.set_response_status(code=400, phrase="Bad Request", idx=place)
                 answers[place] = {"error": str(error)}
         if pixels:
-            for place, probabilities in zip(pixels, self.run(list(pixels.values()))):
-                answers[place] = self.answer(probabilities)
+            found = self.run(list(pixels.values()))
+            for row, place in enumerate(pixels):
+                answers[place] = self.answer({name: values[row] for name, values in found.items()})
         return answers
 
     def probabilities(self, images):
         """Of the bytes of image files, float32 of shape (N, K)."""
-        return self.run([self.pixels(image) for image in images])
+        return self.run([self.pixels(image) for image in images])["probabilities"]
 
     def pixels(self, image):
         return network_pixels(stored_pixels(bytes(image), self.preprocess)[None], self.preprocess)[0]
 
     def run(self, pixels):
-        return self.session.run(["probabilities"], {"images": np.stack(pixels)})[0]
+        return dict(zip(self.outputs, self.session.run(self.outputs, {"images": np.stack(pixels)})))
 
-    def answer(self, probabilities):
-        classes = self.about["classes"]
+    def answer(self, found):
+        classes, probabilities = self.about["classes"], found["probabilities"]
         order = np.argsort(-probabilities, kind="stable")[:5]
         top = [{"label": classes[k], "probability": float(probabilities[k])} for k in order]
         if self.about["task"] == "multi-label":
             thresholds = self.about["thresholds"]
             return {"labels": [classes[k] for k in np.argsort(-probabilities) if probabilities[k] >= thresholds[k]], "top": top}
-        return {**top[0], "top": top}
+        novelty = self.about.get("novelty")
+        shares = Novelty.parse(novelty).shares(np.reshape(found["novelty"], -1)) if novelty and "novelty" in found else None
+        (label,) = self.rule.labels(probabilities[None], classes, shares)
+        said = order[0] if label is None else classes.index(label)
+        return {"label": label, "probability": float(probabilities[said]), "top": top}
 
 
 def image_of(request):

@@ -1,4 +1,4 @@
-"""Load the model: load(folder) gives a function from bytes of images (N, S, S, C) to probabilities (N, K), as NumPy arrays."""
+"""Load the model: load(folder) gives a function from bytes of images (N, S, S, C) to probabilities (N, K) and maybe novelty."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ def load(folder):
 
     @torch.inference_mode()
     def model(images):
-        return network.probabilities(weights, torch.from_numpy(np.array(images))).numpy()
+        return [answer.numpy() for answer in network.answers(weights, torch.from_numpy(np.array(images)))]
 
     model.about = about
     return model

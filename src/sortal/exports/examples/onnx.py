@@ -5,20 +5,25 @@ import sys
 from pathlib import Path
 
 import onnxruntime
+import numpy as np
 
 sys.dont_write_bytecode = True  # the folder stays as it was checked
+from decision import DecisionRule, Novelty
 from preprocess import Preprocess, network_pixels, stored_pixels
 
 session = onnxruntime.InferenceSession(Path(__file__).with_name("model.onnx"), providers=["CPUExecutionProvider"])
 about = json.loads(session.get_modelmeta().custom_metadata_map["sortal"])
-preprocess = Preprocess.from_dict(about["preprocess"])
+outputs = [output.name for output in session.get_outputs()]
+classes, preprocess = about["classes"], Preprocess.from_dict(about["preprocess"])
+rule = DecisionRule.parse(about["decision"], classes=len(classes))
 
 for name in sys.argv[1:]:
-    pixels = stored_pixels(Path(name).read_bytes(), preprocess)
-    images = network_pixels(pixels[None], preprocess)
-    probabilities = session.run(["probabilities"], {"images": images})[0][0]
+    images = network_pixels(stored_pixels(Path(name).read_bytes(), preprocess)[None], preprocess)
+    answer = dict(zip(outputs, session.run(outputs, {"images": images})))
+    probabilities, novelty = answer["probabilities"], answer.get("novelty")
     if about["task"] == "multi-label":
-        said = [label for label, p, t in zip(about["classes"], probabilities, about["thresholds"]) if p >= t]
+        said = [label for label, p, least in zip(classes, probabilities[0], about["thresholds"]) if p >= least]
     else:
-        said = [about["classes"][int(probabilities.argmax())]]
-    print(json.dumps({"source": name, "labels": said, "probabilities": probabilities.tolist()}))
+        shares = Novelty.parse(about["novelty"]).shares(np.reshape(novelty, -1)) if novelty is not None else None
+        said = rule.labels(probabilities, classes, shares)
+    print(json.dumps({"source": name, "said": said, "probabilities": probabilities[0].tolist()}))

@@ -4,18 +4,25 @@ import json
 import sys
 from pathlib import Path
 
+
+import numpy as np
+
 sys.dont_write_bytecode = True  # the folder stays as it was checked
-from preprocess import Preprocess, network_pixels, stored_pixels
+from decision import DecisionRule, Novelty
 from loader import load
+from preprocess import Preprocess, network_pixels, stored_pixels
 
 model = load(Path(__file__).parent)
-preprocess = Preprocess.from_dict(model.about["preprocess"])
+about = model.about
+classes, preprocess = about["classes"], Preprocess.from_dict(about["preprocess"])
+rule = DecisionRule.parse(about["decision"], classes=len(classes))
 
 for name in sys.argv[1:]:
-    pixels = stored_pixels(Path(name).read_bytes(), preprocess)
-    probabilities = model(network_pixels(pixels[None], preprocess))[0]
-    if model.about["task"] == "multi-label":
-        said = [label for label, p, t in zip(model.about["classes"], probabilities, model.about["thresholds"]) if p >= t]
+    images = network_pixels(stored_pixels(Path(name).read_bytes(), preprocess)[None], preprocess)
+    probabilities, novelty = [*model(images), None][:2]
+    if about["task"] == "multi-label":
+        said = [label for label, p, least in zip(classes, probabilities[0], about["thresholds"]) if p >= least]
     else:
-        said = [model.about["classes"][int(probabilities.argmax())]]
-    print(json.dumps({"source": name, "labels": said, "probabilities": probabilities.tolist()}))
+        shares = Novelty.parse(about["novelty"]).shares(np.reshape(novelty, -1)) if novelty is not None else None
+        said = rule.labels(probabilities, classes, shares)
+    print(json.dumps({"source": name, "said": said, "probabilities": probabilities[0].tolist()}))

@@ -52,16 +52,37 @@ function withoutAlpha(rgba) {
   return rgb;
 }
 
-// Probabilities, a Float32Array with one a class.
+// Probabilities, a Float32Array with one a class, and how novel the image is: a share of the familiar ones, 0 where not known.
 export async function classify(model, { rgb, width, height }) {
   const image = new ort.Tensor("uint8", rgb, [height, width, 3]);
-  const { probabilities } = await model.session.run({ image }, ["probabilities"]);
-  return probabilities.data;
+  const found = await model.session.run({ image });
+  const novelty = found.novelty && model.about.novelty ? shareOf(model.about.novelty.distances, found.novelty.data[0]) : 0;
+  return { probabilities: found.probabilities.data, novelty };
 }
 
-// What is said: the likeliest class, or every label that reaches its threshold.
-export function decide(about, probabilities) {
+// Where a distance stands among those of familiar images, as decision.py of sortal has it: linear between their percentiles.
+function shareOf(distances, distance) {
+  const last = distances.length - 1;
+  if (distance >= distances[last]) return 1;
+  if (distance <= distances[0]) return 0;
+  let k = 0;
+  while (distances[k + 1] <= distance) k++;
+  return (k + (distance - distances[k]) / (distances[k + 1] - distances[k])) / last;
+}
+
+// What is said, true or false for each class: every label that reaches its threshold; of one label an image the likeliest, or
+// that of the lowest expected cost, or none where the rule says to abstain.
+export function decide(about, { probabilities, novelty }) {
   if (about.task === "multi-label") return about.classes.map((_, k) => probabilities[k] >= about.thresholds[k]);
-  const best = probabilities.indexOf(Math.max(...probabilities));
-  return about.classes.map((_, k) => k === best);
+  const rule = about.decision;
+  const costs = rule.costs.length
+    ? about.classes.map((_, k) => rule.costs.reduce((sum, row, truth) => sum + probabilities[truth] * row[k], 0))
+    : about.classes.map((_, k) => -probabilities[k]);
+  const lowest = Math.min(...costs);
+  const best = costs.indexOf(lowest);
+  const silent =
+    (rule.costs.length && rule.abstain_cost !== null && lowest > rule.abstain_cost) ||
+    probabilities[best] < rule.threshold ||
+    novelty > rule.novelty;
+  return about.classes.map((_, k) => !silent && k === best);
 }

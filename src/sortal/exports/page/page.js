@@ -39,17 +39,18 @@ async function show(blob) {
       at("shown").hidden = true;
       throw new Error("this is no image that the browser can read");
     }
-    const probabilities = await classify({ about, session }, pixels);
+    const found = await classify({ about, session }, pixels);
     if (mine !== turn) return;
-    list(about, probabilities);
-    say(`${pixels.width} × ${pixels.height} pixels, ${Math.round(performance.now() - began)} ms`);
+    const said = decide(about, found);
+    list(about, found.probabilities, said);
+    const silent = said.includes(true) ? "" : "The model does not say: it is not sure enough. ";
+    say(`${silent}${pixels.width} × ${pixels.height} pixels, ${Math.round(performance.now() - began)} ms`);
   } catch (error) {
     if (mine === turn) say(error.message, true);
   }
 }
 
-function list(about, probabilities) {
-  const said = decide(about, probabilities);
+function list(about, probabilities, said) {
   const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]);
   const rows = order.slice(0, Math.max(MOST, said.filter(Boolean).length)).map((k) => {
     const row = document.createElement("li");
@@ -70,6 +71,8 @@ function list(about, probabilities) {
   at("answers").replaceChildren(...rows);
 }
 
+// A picture of a few pixels is shown large, each pixel a square.
+at("shown").addEventListener("load", (event) => event.target.classList.toggle("small", event.target.naturalWidth < 96));
 at("file").addEventListener("change", (event) => event.target.files[0] && show(event.target.files[0]));
 for (const name of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(name, (event) => {

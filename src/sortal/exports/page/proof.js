@@ -15,7 +15,7 @@ async function prove() {
     for (let n = 0; n < count; n++) {
       const one = bytes.subarray(n * side * side * channels, (n + 1) * side * side * channels);
       const rgb = channels === 3 ? one : Uint8Array.from({ length: 3 * one.length }, (_, k) => one[Math.floor(k / 3)]);
-      found.push(await classify(model, { rgb, width: side, height: side }));
+      found.push((await classify(model, { rgb, width: side, height: side })).probabilities);
     }
     await post("proof/answers", new Blob(found));
   }

@@ -5,7 +5,6 @@ has shapes but no memory, and learn and export at reduced depth, as said beside 
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,8 @@ from sortal.engines.torch.export import to_onnx
 from sortal.engines.torch.losses import summed_loss
 from sortal.engines.torch.models import listing, table, timm_body
 from sortal.engines.torch.models.body import Body
-from sortal.engines.torch.network import Deployed, NetworkInTraining, make_head
+from sortal.engines.torch.network import FromBytes, NetworkInTraining, make_head
+from sortal.evaluation.calibrators import Calibrator
 from sortal.preprocess import Preprocess
 from sortal.recipe import Head
 
@@ -138,13 +138,13 @@ def test_its_graph_answers_as_the_network_does(row):
     with torch.no_grad():
         network.train()(as_seen)
         logits = network.eval()(as_seen)
-    deployed = Deployed(network, partial(torch.softmax, dim=1)).eval()
+    whole = FromBytes(network).eval()
     # Logits of random weights can be of any size; probabilities of 0 and 1 would hide what differs and blow up the rest.
-    deployed.temperature.fill_(float(logits.std()))
-    graph = OnnxGraph(to_onnx(deployed, size=row.size, channels=3, output="probabilities"), threads=1).padded
+    calm = Calibrator("temperature", "softmax", scale_K=np.array(1 / float(logits.std())))
+    graph = OnnxGraph(to_onnx(whole, size=row.size, channels=3, outputs=["logits", "features"]), threads=1).padded
     with torch.inference_mode():
-        expected = deployed(torch.from_numpy(images)).numpy()
-    assert np.abs(graph(images) - expected).max() < 1e-3  # what a bundle allows
+        expected = calm(whole(torch.from_numpy(images))[0].numpy())
+    assert np.abs(calm(graph(images)) - expected).max() < 1e-3  # what a bundle allows
     assert np.ptp(expected, axis=0).max() > 1e-5, "answers depend on the image"
 
 

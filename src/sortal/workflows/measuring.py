@@ -1,0 +1,109 @@
+"""Measuring: what a report says of judged images beyond their scores: parts of them, coverage, calibration, novelty."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sortal.data.samples import Pixels
+from sortal.decision import Conformal
+from sortal.evaluation import selective
+from sortal.evaluation.intervals import wilson
+from sortal.evaluation.slices import shape_facts, slices
+from sortal.manifest import Manifest
+from sortal.predictions import Predictions
+from sortal.workflows.calibrating import OUT_OF_FOLD, Calibrated
+
+MOST = 20_000
+"""Images whose brightness is looked at; of more, the first."""
+AT_ONCE, EVERY = 512, 4
+"""Images that are read together, and of their pixels one in four each way."""
+
+
+def sliced(judged: Predictions, used: Manifest, pixels: Pixels) -> list[dict[str, Any]]:
+    """Accuracy on parts of the images of one split, by size, shape and brightness."""
+    row_of = {source: row for row, source in enumerate(used.sources)}
+    rows_M = np.array([row_of[source] for source in judged.sources], dtype=np.int64)
+    part = used.take(rows_M)
+    numbers, shapes = shape_facts(part.column("width"), part.column("height"))
+    numbers["brightness"] = _brightness(pixels, rows_M)
+    return slices(right(judged), numbers, {"shape": shapes}, group_numbers(part))
+
+
+def right(judged: Predictions) -> NDArray[np.bool_]:
+    """Whether each image was sorted correctly; of several labels, whether it got exactly its own."""
+    if judged.said_NK is None:
+        return np.asarray(judged.probs_NK.argmax(axis=1) == judged.labels_N)
+    return np.asarray((judged.said_NK == (judged.labels_N > 0)).all(axis=1))
+
+
+def group_numbers(rows: Manifest) -> NDArray[np.int64] | None:
+    """A number for each row's group, rows without one being groups of their own; None where no row has one."""
+    names = rows.column("group")
+    if not any(names):
+        return None
+    number_of: dict[str, int] = {}
+    return np.array(
+        [len(names) + row if name is None else number_of.setdefault(name, len(number_of)) for row, name in enumerate(names)],
+        dtype=np.int64,
+    )
+
+
+def groups_of(used: Manifest) -> dict[str, int] | None:
+    """The same by source."""
+    numbers = group_numbers(used)
+    return None if numbers is None else dict(zip(used.sources, numbers.tolist(), strict=True))
+
+
+def covered(judged: Predictions) -> list[dict[str, Any]]:
+    """Accuracy against coverage; nothing where an image may have several labels, each with a threshold of its own."""
+    return selective.coverage(judged.probs_NK, judged.labels_N) if judged.said_NK is None else []
+
+
+def calibration(
+    found: Calibrated, judged: Predictions, distances: dict[str, NDArray[np.float32]], split: str
+) -> dict[str, Any]:
+    """How probabilities were calibrated, and what sets, decisions and novelty are worth on the images of one split."""
+    told: dict[str, Any] = {"method": found.calibrator.method, "candidates": found.candidates}
+    if found.held_out is not None:
+        told["chosen_on"] = "cross_validation" if found.held_out.name == OUT_OF_FOLD else "val"
+    left_out = found.left_out
+    told["conformal"] = {"left_out": left_out["conformal"]} if found.conformal is None else _sets(found.conformal, judged)
+    told["novelty"] = (
+        {"left_out": left_out["novelty"]}
+        if found.novelty is None
+        else {
+            "familiar_images": found.novelty.images,
+            "neighbours": found.novelty.neighbours,
+        }
+    )
+    if found.novelty is not None and split in distances:
+        shares_N = found.novelty.shares(distances[split])
+        told["novelty"]["more_novel_than_99_percent"] = float((shares_N >= 0.99).mean())
+    if not found.rule.always_the_likeliest:
+        shares = found.novelty.shares(distances[split]) if found.novelty is not None and split in distances else None
+        told["decision"] = found.rule.to_json() | selective.judged(found.rule, judged.probs_NK, judged.labels_N, shares)
+    return told
+
+
+def _sets(conformal: Conformal, judged: Predictions) -> dict[str, Any]:
+    inside_NK = judged.probs_NK.astype(np.float64) >= conformal.threshold
+    hit_N = inside_NK[np.arange(len(judged)), judged.labels_N]
+    return {
+        "coverage_wanted": conformal.level,
+        "coverage": float(hit_N.mean()),
+        "coverage_interval": list(wilson(int(hit_N.sum()), len(hit_N))),
+        "mean_size": float(inside_NK.sum(axis=1).mean()),
+        "empty": float((~inside_NK.any(axis=1)).mean()),
+        "threshold": conformal.threshold,
+        "held_out_images": conformal.images,
+    }
+
+
+def _brightness(pixels: Pixels, rows_M: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The mean of each image's pixels as the network sees them, 0 (black) to 255 (white)."""
+    found_M = np.full(len(rows_M), np.nan)
+    for start in range(0, min(MOST, len(rows_M)), AT_ONCE):
+        part = rows_M[start : start + AT_ONCE]
+        found_M[start : start + len(part)] = pixels.read(part)[:, ::EVERY, ::EVERY].mean(axis=(1, 2, 3))
+    return found_M

@@ -1,0 +1,188 @@
+"""An export from a stranger: whatever was changed in it is refused with a BundleError, before any of it is parsed or run."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sortal.errors import BundleError
+from sortal.exports import model
+from sortal.exports.model import Export, seal
+from sortal.exports.tensors import imported
+from sortal.preprocess import Preprocess
+
+ABOUT = {
+    "kind": "safetensors",
+    "precision": "float32",
+    "classes": ["ant", "bee"],
+    "preprocess": Preprocess(size=8, resize=9).to_dict(),
+    "model": ["model.safetensors"],
+}
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    folder = tmp_path / "export"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "loader.py").write_text("raise SystemExit('executed')")
+    seal(folder, ABOUT)
+    return folder
+
+
+def rewrite(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    about = json.loads((path / "export.json").read_text())
+    change(about)
+    (path / "export.json").write_text(json.dumps(about))
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(BundleError) as caught:
+        Export.load(path)
+    assert caught.value.hint, "an error says what to do about it"
+    return str(caught.value)
+
+
+def test_an_export_that_nobody_touched_is_checked_and_none_of_it_runs(good: Path) -> None:
+    found = Export.load(good)
+    assert (found.kind, found.classes, found.preprocess) == ("safetensors", ("ant", "bee"), Preprocess(size=8, resize=9))
+
+
+@pytest.mark.parametrize("member", ["model.safetensors", "loader.py"])
+def test_one_changed_byte_is_refused(good: Path, member: str) -> None:
+    data = bytearray((good / member).read_bytes())
+    data[3] ^= 1
+    (good / member).write_bytes(data)
+    assert "SHA-256" in refused(good)
+
+
+@pytest.mark.parametrize("member", ["model.safetensors", "loader.py"])
+@pytest.mark.parametrize("how", ["missing", "truncated", "longer", "link", "folder", "pipe"])
+def test_a_member_that_is_not_the_file_that_was_written_is_refused(good: Path, tmp_path: Path, member: str, how: str) -> None:
+    place = good / member
+    if how == "truncated":
+        os.truncate(place, 3)
+    elif how == "longer":
+        place.write_bytes(place.read_bytes() + b"x")
+    else:
+        shutil.move(place, tmp_path / "elsewhere")
+        make = {
+            "link": lambda: place.symlink_to(tmp_path / "elsewhere"), "folder": place.mkdir, "pipe": lambda: os.mkfifo(place),
+            "missing": lambda: None,
+        }  # fmt: skip
+        make[how]()
+    assert member in refused(good)
+
+
+@pytest.mark.parametrize(
+    "name", ["code.py", ".hidden", "model.safetensors.bak", "__pycache__/loader.cpython-311.pyc", "preprocess.py"]
+)
+def test_a_file_that_is_not_listed_is_refused_by_name(good: Path, name: str) -> None:
+    (good / name).parent.mkdir(exist_ok=True)
+    (good / name).write_bytes(b"")
+    assert name.split("/")[0] in refused(good)
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "a/b", "..", ".", "", "a\\b", "a\0b", "export.json"])
+def test_a_listed_name_that_is_a_path_is_refused_before_it_is_looked_at(good: Path, name: str) -> None:
+    rewrite(good, lambda about: about["members"].update({name: {"bytes": 1, "sha256": ""}}))
+    refused(good)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "dangling link"])
+def test_an_export_json_that_is_no_file_is_refused(good: Path, kind: str) -> None:
+    about = good / "export.json"
+    about.unlink()
+    {"pipe": os.mkfifo, "folder": os.mkdir, "dangling link": lambda path: path.symlink_to("nowhere")}[kind](about)
+    refused(good)
+
+
+def test_an_export_json_larger_than_any_of_ours_is_refused_unread(good: Path) -> None:
+    os.truncate(good / "export.json", model.LARGEST_ABOUT + 1)  # sparse: takes no room
+    assert "larger" in refused(good)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"[" * 200_000, b'{"a":' * 100_000, b"", b"{", b"null", b"[]", b"7", b'"x"', b"\x00", b"{}", b"\xff\xfe\x00", b"9" * 5000],
+    ids=[
+        "deep list",
+        "deep object",
+        "empty",
+        "unfinished",
+        "null",
+        "list",
+        "number",
+        "string",
+        "zero",
+        "no keys",
+        "utf-16",
+        "digits",
+    ],
+)
+def test_an_export_json_that_describes_no_export_is_refused(good: Path, data: bytes) -> None:
+    (good / "export.json").write_bytes(data)
+    refused(good)
+
+
+@pytest.mark.parametrize("size", [float("inf"), float("nan"), -1, None, [], {}, "seven", pytest.param(10**400, id="huge")])
+def test_a_size_that_is_no_size_is_refused(good: Path, size: object) -> None:
+    rewrite(good, lambda about: about["members"]["loader.py"].update(bytes=size))
+    refused(good)
+
+
+@pytest.mark.parametrize(
+    "members", [None, [], "loader.py", {}, {"loader.py": {}}, {"loader.py": None}, {str(n): {} for n in range(999)}]
+)
+def test_another_list_of_members_is_refused(good: Path, members: object) -> None:
+    rewrite(good, lambda about: about.update(members=members))
+    refused(good)
+
+
+@pytest.mark.parametrize("key", ["format", "kind", "precision", "classes", "preprocess", "model", "members"])
+@pytest.mark.parametrize("value", ["missing", None, 7, [], {}, "x", [None], [["a"]]], ids=str)
+def test_a_key_that_is_missing_or_of_another_type_is_refused(good: Path, key: str, value: object) -> None:
+    rewrite(good, lambda about: about.pop(key) if value == "missing" else about.update({key: value}))
+    refused(good)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "onxx"}, {"precision": "int4"}, {"kind": "web", "precision": "float16"}, {"classes": ["a", "a"]},
+        {"model": ["other.bin"]}, {"preprocess": {**ABOUT["preprocess"], "resize": 10**9}},  # type: ignore[dict-item]
+        {"preprocess": {**ABOUT["preprocess"], "std": [0, 1, 1]}}, {"format": 2},  # type: ignore[dict-item]
+    ],
+    ids=lambda change: next(iter(change)),
+)  # fmt: skip
+def test_values_that_none_of_ours_has_are_refused(good: Path, change: dict[str, Any]) -> None:
+    rewrite(good, lambda about: about.update(change))
+    refused(good)
+
+
+def test_a_compiled_file_beside_a_module_is_not_taken_for_it(tmp_path: Path) -> None:
+    """Python's own importer would run what lies in __pycache__ if its stamp fits; ours reads the source that was checked."""
+    import importlib.util
+    import py_compile
+
+    evil, path = tmp_path / "evil.py", tmp_path / "module.py"
+    path.write_text("value = 'good'")
+    evil.write_text("value = 'evil'")
+    stamp = path.stat()
+    os.utime(evil, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    py_compile.compile(str(evil), cfile=importlib.util.cache_from_source(str(path)))
+    assert imported(path).value == "good"
+
+
+def test_modules_beside_an_export_do_not_stay_in_the_process(tmp_path: Path) -> None:
+    (tmp_path / "handler.py").write_text("import beside_it\nvalue = beside_it.value")
+    (tmp_path / "beside_it.py").write_text("value = 7")
+    assert imported(tmp_path / "handler.py", beside=True).value == 7
+    assert "beside_it" not in sys.modules
+    assert str(tmp_path) not in sys.path
+    assert not (tmp_path / "__pycache__").exists()

@@ -1,0 +1,104 @@
+"""`sortal compare`: on the same images or not at all, and then pair by pair."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sortal.cli.main import main
+from sortal.errors import DataError
+from sortal.predictions import Predictions
+from sortal.workflows.comparing import compare
+
+
+def predictions(*, wrong: int = 0, images: int = 60, seed: int = 0, classes: tuple[str, ...] = ("ant", "bee")) -> Predictions:
+    """Predictions of a test split, the first `wrong` of them wrong."""
+    labels_N = np.arange(images) % 2
+    said_N = np.where(np.arange(images) < wrong, 1 - labels_N, labels_N)
+    probs_NK = np.full((images, len(classes)), 0.2, dtype=np.float32)
+    probs_NK[np.arange(images), said_N] = 0.8
+    order = np.random.default_rng(seed).permutation(images)
+    return Predictions(
+        sources=tuple(f"{row:03d}.jpg" for row in order),
+        classes=classes,
+        probs_NK=probs_NK[order],
+        labels_N=labels_N[order].astype(np.int64),
+        splits_N=("test",) * images,
+    )
+
+
+def saved(folder: Path, name: str, found: Predictions) -> Path:
+    found.save(folder / name)
+    return folder / name
+
+
+def test_the_rows_are_matched_by_image_not_by_place(tmp_path: Path) -> None:
+    a, b = saved(tmp_path, "a.parquet", predictions(wrong=9)), saved(tmp_path, "b.parquet", predictions(wrong=1, seed=1))
+    found = compare([a, b]).to_json()
+    (told,) = found["differences"]
+    assert (told["only_a_right"], told["only_b_right"], told["images"]) == (0, 8, 60)
+    assert told["mean"] == pytest.approx(8 / 60)
+    assert told["p_value"] == pytest.approx(2 / 2**8)
+    assert [row["accuracy"] for row in found["runs"]] == [pytest.approx(51 / 60), pytest.approx(59 / 60)]
+    assert told["log_loss"]["mean"] < 0
+
+
+def test_every_pair_of_three_is_compared(tmp_path: Path) -> None:
+    files = [saved(tmp_path, f"{wrong}.parquet", predictions(wrong=wrong)) for wrong in (0, 2, 4)]
+    pairs = [(row["a"], row["b"]) for row in compare(files).differences]
+    assert pairs == [(str(a), str(b)) for a, b in ((files[0], files[1]), (files[0], files[2]), (files[1], files[2]))]
+
+
+def test_other_images_are_refused_with_how_many_are_the_same(tmp_path: Path) -> None:
+    a, b = saved(tmp_path, "a.parquet", predictions()), saved(tmp_path, "b.parquet", predictions(images=40))
+    with pytest.raises(DataError, match=r"on 60, .* on 40, of which 40 are the same"):
+        compare([a, b])
+
+
+def test_other_labels_of_the_same_images_are_refused_by_name(tmp_path: Path) -> None:
+    other = predictions()
+    labels_N = other.labels_N.copy()
+    labels_N[3] = 1 - labels_N[3]
+    a, b = saved(tmp_path, "a.parquet", predictions()), saved(tmp_path, "b.parquet", replace(other, labels_N=labels_N))
+    with pytest.raises(DataError, match=f"1 images have other labels .*{other.sources[3]}"):
+        compare([a, b])
+
+
+def test_other_classes_and_other_splits_are_refused(tmp_path: Path) -> None:
+    a = saved(tmp_path, "a.parquet", predictions())
+    wasps = saved(tmp_path, "b.parquet", predictions(classes=("ant", "wasp")))
+    with pytest.raises(DataError, match="'wasp'"):
+        compare([a, wasps])
+    validation = saved(tmp_path, "c.parquet", replace(predictions(), splits_N=("val",) * 60))
+    with pytest.raises(DataError, match="different splits"):
+        compare([a, validation])
+
+
+def test_one_run_or_the_same_one_twice_is_refused(tmp_path: Path) -> None:
+    a = saved(tmp_path, "a.parquet", predictions())
+    with pytest.raises(DataError, match="two runs"):
+        compare([a])
+    with pytest.raises(DataError, match="twice"):
+        compare([a, a])
+
+
+def test_the_order_of_the_classes_does_not_matter(tmp_path: Path) -> None:
+    plain = predictions(wrong=5)
+    turned = Predictions(plain.sources, ("bee", "ant"), plain.probs_NK[:, ::-1].copy(), 1 - plain.labels_N, plain.splits_N)
+    a, b = saved(tmp_path, "a.parquet", plain), saved(tmp_path, "b.parquet", turned)
+    assert compare([a, b]).differences[0]["mean"] == 0
+
+
+def test_the_command_prints_the_contracts_object_and_says_in_words_what_it_means(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = saved(tmp_path, "a.parquet", predictions(wrong=3)), saved(tmp_path, "b.parquet", predictions(wrong=1))
+    assert main(["compare", str(a), str(b), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {"runs", "differences"} <= told.keys()
+    assert {"a", "b", "mean", "interval", "p_value", "images_needed"} <= told["differences"][0].keys()
+    assert main(["compare", str(a), str(b)]) == 0
+    assert "may be no better" in " ".join(capsys.readouterr().out.split())
+    assert main(["compare", str(a)]) == 2

@@ -1,0 +1,327 @@
+"""Relabelling: marks as they come in, versions of the manifest, none ever written over, and a browser in which keys mark."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from sortal.data.marks import BY_HAND
+from sortal.errors import DataError, RunExists
+from sortal.events import Event, Note
+from sortal.files import write_bytes
+from sortal.manifest import SCHEMA, Manifest
+from sortal.recipe import Recipe, Split
+from sortal.run import Run, held
+from sortal.workflows import edit, train
+from sortal.workflows.beginning import fresh_folder
+from sortal.workflows.relabelling import Marking
+from tests.chromium import CHROMIUM, SIZES, chromium
+
+RECIPE = Recipe(
+    model="lenet5", weights="none", strategy="scratch", image_size=16, epochs=1, batch_size=8, learning_rate=1e-6,
+    precision="float32", layout="nchw", split=Split(val=0.2, test=0.4),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that learnt nothing, so that it makes mistakes."""
+    folder = tmp_path_factory.mktemp("squares")
+    random = np.random.default_rng(0)
+    for label in ("blue", "red"):
+        for index in range(20):
+            (folder / label).mkdir(exist_ok=True)
+            Image.fromarray(random.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(folder / label / f"{index:02d}.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SORTAL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return train(folder, recipe=RECIPE, out=tmp_path_factory.mktemp("runs") / "run").run
+
+
+@pytest.fixture
+def run(trained: Run) -> Iterator[Run]:
+    """That run, from which later versions of the manifest are gone after each test."""
+    yield trained
+    for path in trained.manifests[1:]:
+        path.unlink()
+
+
+def marking(folder: Path) -> Marking:
+    """Marks of four images of two classes, none yet."""
+    rows = [
+        {"source": name, "labels": ["x"], "split": split}
+        for name, split in zip("abcd", ("train",) * 3 + ("test",), strict=True)
+    ]
+    manifest = Manifest(pa.Table.from_pylist(rows, schema=SCHEMA), ("x", "y"), "/photos")
+    manifest.save(folder / "manifest.parquet")
+    return Marking(Run(folder), manifest, manifest)
+
+
+def test_a_mark_is_told_and_counted_and_undone(tmp_path: Path) -> None:
+    work = marking(tmp_path)
+    found = work.mark({"action": "label", "sources": ["a"], "labels": {"a": ["y"]}})
+    assert found["states"] == {"a": {"labels": ["y"], "told": "labelled y"}}
+    assert (found["told"], found["unsaved"]) == ("1 image now y", 1)
+    assert work.mark({"action": "exclude", "sources": ["a", "b"]})["unsaved"] == 2
+    assert work.states({"a"})["a"]["told"] == "labelled y; excluded"
+    assert work.mark({"action": "undo", "sources": ["a", "b"]})["unsaved"] == 0
+    assert work.states({"a"})["a"] == {"labels": ["x"], "told": ""}
+
+
+def test_a_label_takes_an_exclusion_back(tmp_path: Path) -> None:
+    work = marking(tmp_path)
+    work.mark({"action": "exclude", "sources": ["a"]})
+    work.mark({"action": "label", "sources": ["a"], "labels": {"a": ["y"]}})
+    assert work.states({"a"})["a"]["told"] == "labelled y"
+
+
+def test_pictures_join_the_group_that_is_named_or_begin_one(tmp_path: Path) -> None:
+    work = marking(tmp_path)
+    first = work.mark({"action": "group", "sources": ["a"], "group": None})["group"]
+    assert work.mark({"action": "group", "sources": ["b"], "group": first})["group"] == first
+    assert work.mark({"action": "group", "sources": ["c"], "group": None})["group"] != first
+    assert work.mark({"action": "group", "sources": ["d"], "group": 99})["group"] not in (first, 99)
+
+
+def test_copies_become_a_group_for_each_picture_that_they_show(tmp_path: Path) -> None:
+    work = marking(tmp_path)
+    asked = {"action": "group", "sources": ["a", "b", "c", "d"], "group": None, "groups": [["a", "c"], ["b", "d"]]}
+    assert work.mark(asked)["told"] == "4 images in 2 groups"
+    assert [work.states(set("abcd"))[source]["told"] for source in "abcd"] == ["in group 1", "in group 2"] * 2
+
+
+def test_each_save_writes_a_version_and_none_without_a_change(tmp_path: Path) -> None:
+    work = marking(tmp_path)
+    before = (tmp_path / "manifest.parquet").read_bytes()
+    assert work.save({})["path"] is None
+    work.mark({"action": "exclude", "sources": ["a"]})
+    assert work.save({})["path"] == str(tmp_path / "manifest-2.parquet")
+    assert work.save({})["path"] is None
+    second = (tmp_path / "manifest-2.parquet").read_bytes()
+    work.mark({"action": "label", "sources": ["b"], "labels": {"b": ["y"]}})
+    work.save({})
+    assert [path.name for path in work.written] == ["manifest-2.parquet", "manifest-3.parquet"]
+    assert (tmp_path / "manifest.parquet").read_bytes() == before
+    assert (tmp_path / "manifest-2.parquet").read_bytes() == second
+    last = Manifest.load(tmp_path / "manifest-3.parquet")
+    assert last.column("exclusion") == [BY_HAND, None, None, None]
+    assert last.column("labels") == [["x"], ["y"], ["x"], ["x"]]
+
+
+def test_what_is_undone_after_a_save_is_saved_as_undone(tmp_path: Path) -> None:
+    work = marking(tmp_path)
+    work.mark({"action": "exclude", "sources": ["a"]})
+    work.save({})
+    assert work.mark({"action": "undo", "sources": ["a"]})["unsaved"] == 1
+    work.save({})
+    assert Manifest.load(tmp_path / "manifest-3.parquet").column("exclusion") == [None] * 4
+
+
+def test_versions_count_on_from_the_highest_number_whatever_is_missing_or_foreign(tmp_path: Path) -> None:
+    for name in ("manifest-7.parquet", "manifest-10.parquet", "manifest-x.parquet", "manifest-11.parquet.bak"):
+        write_bytes(tmp_path / name, b"")
+    run = Run(tmp_path)
+    assert [path.name for path in run.manifests] == ["manifest.parquet", "manifest-7.parquet", "manifest-10.parquet"]
+    assert run.next_manifest.name == "manifest-11.parquet"
+
+
+MISTAKES: list[tuple[dict[str, Any], str]] = [
+    ({}, "no images were named"),
+    ({"action": "exclude", "sources": []}, "no images were named"),
+    ({"action": "exclude", "sources": "a"}, "no images were named"),
+    ({"action": "exclude", "sources": [1]}, "no images were named"),
+    ({"action": "exclude", "sources": ["a", "../b"]}, "none of the run's images"),
+    ({"action": "delete", "sources": ["a"]}, "no such mark"),
+    ({"action": "label", "sources": ["a"]}, "no labels were given"),
+    ({"action": "label", "sources": ["a"], "labels": {"a": "y"}}, "no labels were given"),
+    ({"action": "label", "sources": ["a"], "labels": {"a": ["z"]}}, "no class 'z'"),
+    ({"action": "label", "sources": ["a"], "labels": {"a": []}}, "one label"),
+    ({"action": "label", "sources": ["a"], "labels": {"a": ["x", "y"]}}, "one label"),
+    ({"action": "group", "sources": ["a"], "groups": [["b"]]}, "not of these images"),
+    ({"action": "group", "sources": ["a"], "groups": [[["a"]]]}, "not of these images"),
+    ({"action": "group", "sources": ["a"], "groups": "a"}, "not of these images"),
+    ({"action": "label", "sources": ["a", "b"], "labels": {"a": ["y"], "b": ["z"]}}, "no class 'z'"),
+]
+
+
+@pytest.mark.parametrize(("asked", "told"), MISTAKES)
+def test_what_makes_no_sense_is_told_and_marks_nothing(tmp_path: Path, asked: dict[str, Any], told: str) -> None:
+    work = marking(tmp_path)
+    with pytest.raises(DataError, match=told):
+        work.mark(asked)
+    assert work.marks == {}
+
+
+def serving(run: Run, act: Callable[[str], None]) -> list[Path]:
+    """Edit the run while `act` speaks to its address, then press Ctrl-C; what was written."""
+    wrong: list[BaseException] = []
+
+    def work(url: str) -> None:
+        try:
+            act(url)
+        except BaseException as error:
+            wrong.append(error)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+
+    def observe(event: Event) -> None:
+        if isinstance(event, Note):
+            url = re.search(r"http://\S+", event.text)
+            assert url
+            threading.Thread(target=work, args=(url[0],)).start()
+
+    written = edit(run.path, observe=observe).manifests
+    if wrong:
+        raise wrong[0]
+    return written
+
+
+def post(url: str, act: str, values: dict[str, Any]) -> dict[str, Any]:
+    headers = {"Content-Type": "application/json", "X-Sortal-Token": url.rstrip("/").rpartition("/")[2]}
+    request = urllib.request.Request(url + act, json.dumps(values).encode(), headers)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return dict(json.loads(answer.read()))
+
+
+def test_what_is_marked_and_not_saved_is_saved_when_ctrl_c_ends_it(run: Run) -> None:
+    kept = {path: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
+    source = Manifest.load(run.manifest).sources[0]
+    written = serving(run, lambda url: void(post(url, "marks", {"action": "exclude", "sources": [source]})))
+    assert written == [run.path / "manifest-2.parquet"]
+    assert Manifest.load(written[0]).excluded.sources == [source]
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert {path for path in run.path.iterdir() if path.is_file()} == {*kept, *written}
+
+
+def test_a_later_edit_goes_on_from_the_newest_version(run: Run) -> None:
+    first, second = Manifest.load(run.manifest).sources[:2]
+    serving(run, lambda url: void(post(url, "marks", {"action": "exclude", "sources": [first]})))
+    written = serving(run, lambda url: void(post(url, "marks", {"action": "exclude", "sources": [second]})))
+    assert written == [run.path / "manifest-3.parquet"]
+    assert Manifest.load(written[0]).excluded.sources == [first, second]
+
+
+def test_nothing_is_written_where_nothing_was_marked(run: Run) -> None:
+    def look(url: str) -> None:
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            assert b'id="told"' in answer.read()
+
+    assert serving(run, look) == []
+    assert run.manifests == [run.manifest]
+
+
+def void(value: object) -> None:
+    """Nothing, of anything."""
+
+
+def test_two_do_not_edit_one_run(run: Run) -> None:
+    with held(run.path, "working in"), pytest.raises(RunExists, match="another process"):
+        edit(run.path)
+
+
+def test_what_is_no_finished_run_is_refused(tmp_path: Path, run: Run) -> None:
+    with pytest.raises(DataError, match="neither a run nor a bundle"):
+        edit(tmp_path)
+    with pytest.raises(DataError, match="is a bundle, which has no report"):
+        edit(run.bundle)
+
+
+def test_training_takes_a_version_as_its_data(run: Run, tmp_path: Path) -> None:
+    manifest = Manifest.load(run.manifest)
+    of = {split: manifest.split(split).sources for split in ("train", "test")}
+    relabelled, excluded = of["train"][0], of["train"][1]
+    linked = [of["train"][2], of["test"][0]]
+    was = dict(zip(manifest.sources, manifest.column("labels"), strict=True))
+    label = next(name for name in manifest.classes if [name] != was[relabelled])
+
+    def act(url: str) -> None:
+        post(url, "marks", {"action": "label", "sources": [relabelled], "labels": {relabelled: [label]}})
+        post(url, "marks", {"action": "exclude", "sources": [excluded]})
+        post(url, "marks", {"action": "group", "sources": linked, "group": None})
+
+    (version,) = serving(run, act)
+    again = train(version, recipe=RECIPE, out=tmp_path / "again").run
+    seen = Manifest.load(again.manifest)
+    by = {source: row for row, source in enumerate(seen.sources)}
+    assert seen.sources == manifest.sources
+    assert seen.root == manifest.root
+    assert seen.column("labels")[by[relabelled]] == [label]
+    assert seen.excluded.sources == [excluded]
+    assert seen.column("exclusion")[by[excluded]] == BY_HAND
+    assert {seen.column("group")[by[source]] for source in linked} == {"marked-1"}
+    assert {seen.column("split")[by[source]] for source in linked} == {"train"}
+    moved = {source for source in manifest.sources if source not in linked}
+    assert all(seen.column("split")[by[source]] == manifest.column("split")[by[source]] for source in moved)
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+def test_a_person_marks_with_keys_in_a_browser_and_ctrl_c_ends_it(run: Run, tmp_path: Path) -> None:
+    mistakes = json.loads(run.report_json.read_text())["mistakes"]
+    assert len(mistakes) >= 4
+    names = [mistake["source"] for mistake in mistakes]
+    command = [sys.executable, "-m", "sortal.cli.main", "report", str(run.path), "--edit", "--json"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as server,
+        chromium(tmp_path / "profile") as browser,
+    ):
+        assert server.stderr
+        url = next(found[0] for line in server.stderr if (found := re.search(r"http://\S+", line)))
+        for size in SIZES.values():
+            browser.open(url, size)
+            assert browser.value("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        told = "document.getElementById('told').textContent"
+        focus = "document.activeElement.getAttribute('aria-label')"
+        browser.press("j")
+        assert browser.value(focus) == names[0]
+        browser.press("a")
+        browser.until(f"{told}.startsWith('1 image now {mistakes[0]['predicted']}. 1 not saved')")
+        browser.press("j", "x")
+        browser.until(f"{told}.includes('excluded. 2 not saved')")
+        browser.press("j", "g", "j", "g")
+        browser.until(f"{told}.includes('in group 1. 4 not saved')")
+        assert browser.value("[...document.querySelectorAll('#mistakes .now')].slice(0, 4).map(each => each.textContent)") == [
+            f"labelled {mistakes[0]['predicted']}", "excluded", "in group 1", "in group 1",
+        ]  # fmt: skip
+        browser.press("k", "u")
+        browser.until(f"{told}.includes('as before. 3 not saved')")
+        browser.press("s")
+        browser.until(f"{told}.startsWith('Saved as')")
+        assert browser.value(focus) == names[2]
+        browser.open(url, SIZES["desk"])  # what was marked is still there
+        assert browser.value("document.querySelector('#mistakes .now').textContent").startswith("labelled")
+        browser.click("#confusion .open")
+        browser.click("#cell [data-source] .exclude")
+        browser.until(f"{told}.includes('1 not saved')")
+        browser.press("Escape")
+        browser.press("s")
+        browser.until(f"{told}.includes('manifest-3')")
+        server.send_signal(signal.SIGINT)
+        answer, _ = server.communicate(timeout=60)
+        assert server.returncode == 0
+    assert json.loads(answer) == {"manifests": [str(path) for path in run.manifests[1:]]}
+    second = Manifest.load(run.path / "manifest-2.parquet")
+    by = {source: row for row, source in enumerate(second.sources)}
+    assert second.column("labels")[by[names[0]]] == [mistakes[0]["predicted"]]
+    assert second.excluded.sources == [names[1]]
+    assert [second.column("group")[by[source]] for source in names[2:4]] == [None, "marked-1"]
+    assert len(Manifest.load(run.path / "manifest-3.parquet").excluded) == 2
+
+
+def test_a_version_of_a_manifest_names_its_run_after_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert fresh_folder(Path("runs/plain/manifest-2.parquet")) == Path("runs/plain")
+    assert fresh_folder(Path("runs/plain/manifest-2.parquet")) == Path("runs/plain-2")
+    assert fresh_folder(Path("photos/manifestation.parquet")) == Path("runs/manifestation")
