@@ -14,6 +14,10 @@ BENCHMARKS = {
     "fashion": "Fashion-MNIST: ours and the seeds' SimpleCNN, time to a test accuracy of 0.92",
     "ladder": "the seeds' networks on the data sets they name: accuracy, epochs, minutes; up to an hour each",
     "imbalance": "a Fashion-MNIST whose classes are ten to one: the planned recipe against plain training, paired macro F1",
+    "cifar10-080": "CIFAR-10: ours and the seeds' CIFAR10CNN, time to a test accuracy of 0.80",
+    "cifar10-090": "CIFAR-10: ours and airbench94 on this processor, time to a test accuracy of 0.90",
+    "train-step": "CIFAR10CNN in training: images a second, ours and the seeds' loop",
+    "peak-share": "a residual network in training: share of the measured bf16 matrix peak",
     "exports": "every kind of export of the runs that are named: agreement, accuracy, speed and size beside the bundle",
     "kills": "SIGKILL at random moments, then resume: are the weights the same bytes?",
     "startup": "how long `sortal --help` and `sortal predict` take from a cold start, with torch not importable",
@@ -27,6 +31,11 @@ MODULES = {"check": "check_files", "report-page": "report_page"}
 """Where a benchmark has another name than its module."""
 
 
+def module_of(name: str) -> str:
+    """Where a benchmark stands: 'train-step' in benchmarks/train_step.py."""
+    return f"benchmarks.{MODULES.get(name, name.replace('-', '_'))}"
+
+
 def main(words: list[str]) -> int:
     """Run the benchmark that `words` name; 0, or 1 where a claim did not hold."""
     about = "\n".join(f"  {name:11} {text}" for name, text in BENCHMARKS.items())
@@ -37,7 +46,7 @@ def main(words: list[str]) -> int:
     first.add_argument("name", choices=BENCHMARKS, metavar="NAME")
     name = first.parse_args(words[:1] or ["--help"]).name
 
-    module = import_module(f"benchmarks.{MODULES.get(name, name.replace('-', '_'))}")
+    module = import_module(module_of(name))
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks {name}", description=module.__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
     parser.add_argument("--log", action="store_true", help="write the result to benchmarks/results/, under today's date")

@@ -62,7 +62,7 @@ RUNGS: Mapping[str, Rung] = {
     ),
     "compact": Rung(
         "cifar10",
-        ["--recipe", "small_images", *_set(epochs=40, split__val=0.05)],
+        ["--recipe", "small_best", *_set(split__val=0.05)],
         "CIFAR-10 with a residual network 0.90 and more",
         0.90,
     ),

@@ -72,14 +72,40 @@ def test_imbalance_is_that_of_the_images_that_may_train() -> None:
 
 def test_thousands_of_small_images_get_a_network_of_their_size_and_colour() -> None:
     recipe, _ = plan(CLOTHES, PROCESSOR)
-    assert (recipe.strategy, recipe.model, recipe.image_size, recipe.channels) == ("scratch", "compact_s", 28, 1)
+    assert (recipe.strategy, recipe.model, recipe.image_size, recipe.channels) == ("scratch", "brisk", 28, 1)
     colour, _ = plan(replace(CLOTHES, grey=False, side=33.0), PROCESSOR)
     assert (colour.image_size, colour.channels) == (33, 3)
 
 
-def test_an_accelerator_trains_a_wider_network_on_small_images() -> None:
-    assert plan(CLOTHES, PROCESSOR)[0].model == "compact_s"
-    assert plan(CLOTHES, GRAPHICS)[0].model == "compact"
+def test_an_accelerator_trains_longer_on_small_images() -> None:
+    assert plan(CLOTHES, PROCESSOR)[0].epochs < plan(CLOTHES, GRAPHICS)[0].epochs
+
+
+def test_few_small_images_get_a_narrow_network_and_small_batches() -> None:
+    few, why = plan(replace(CLOTHES, training_images=5_000), PROCESSOR)
+    many, _ = plan(CLOTHES, PROCESSOR)
+    assert (few.model, many.model) == ("brisk_s", "brisk")
+    assert few.batch_size < many.batch_size
+    assert few.epochs > many.epochs
+    assert "5,000 images" in {each.key: each.reason for each in why}["model"]
+
+
+@pytest.mark.parametrize("machine", [PROCESSOR, GRAPHICS])
+@pytest.mark.parametrize("side", [16.0, 24.0, 28.0, 32.0, 47.0, 64.0])
+def test_small_images_get_the_words_that_help_them_and_each_is_told(machine: Machine, side: float) -> None:
+    recipe, why = plan(replace(CLOTHES, side=side, classes=("shirt", "shoe")), machine)
+    told = {each.key: each.reason for each in why}
+    assert (recipe.start.whiten, recipe.start.identity, recipe.optimizer.name) == ("bias", True, "muon")
+    assert (recipe.augment.alternate_flip, recipe.test_views) == (True, "mirror")
+    assert {"start.whiten", "start.identity", "optimizer.name", "test_views", "augment.flip"} <= told.keys()
+    assert (recipe.grow.start < 1) == ("grow.start" in told) == (side > 24)
+    assert recipe.grow.first(recipe.image_size) in (16, 20, 28, 32, 40) or side <= 24
+
+
+def test_images_that_may_not_be_mirrored_are_not_mirrored_when_they_are_judged_either() -> None:
+    recipe, why = plan(replace(CLOTHES, classes=("0", "1")), PROCESSOR)
+    assert (recipe.augment.flip, recipe.augment.alternate_flip, recipe.test_views) == (0, False, "one")
+    assert "test_views" not in {each.key for each in why}
 
 
 @pytest.mark.parametrize(("images", "band"), [(5_000, BANDS[0]), (50_000, BANDS[1]), (500_000, BANDS[2])])

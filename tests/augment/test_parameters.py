@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,15 @@ MANY = Position(seed=1, epoch=2, keys_N=np.arange(5000, dtype=np.uint64))
 def test_coins_fall_as_often_as_asked():
     for probability in (0.0, 0.25, 1.0):
         assert abs(parameters.coins(MANY, "flip", probability).mean() - probability) < 0.03
+
+
+def test_an_alternating_coin_is_thrown_once_and_then_turned_over_from_epoch_to_epoch():
+    epochs = [parameters.alternating(replace(MANY, epoch=epoch), "flip") for epoch in range(4)]
+    assert (epochs[0] == epochs[2]).all()
+    assert (epochs[0] == ~epochs[1]).all()
+    assert (epochs[1] == epochs[3]).all()
+    assert abs(epochs[0].mean() - 0.5) < 0.03
+    assert (epochs[0] != parameters.alternating(replace(MANY, epoch=0, seed=2), "flip")).any()
 
 
 def test_factors_are_never_negative_and_reach_both_ends():

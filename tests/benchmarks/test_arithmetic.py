@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import crossval, fashion, harness, imbalance, kills, transfer
-from benchmarks.__main__ import BENCHMARKS, MODULES, show
+from benchmarks.__main__ import BENCHMARKS, module_of, show
 
 
 def test_the_ratio_is_the_peers_time_over_ours() -> None:
@@ -274,4 +274,4 @@ def test_a_command_that_fails_by_itself_is_not_taken_for_killed(tmp_path: Path) 
 
 @pytest.mark.parametrize("name", sorted(BENCHMARKS))
 def test_every_benchmark_has_its_module(name: str) -> None:
-    assert (harness.ROOT / "benchmarks" / f"{MODULES.get(name, name)}.py").is_file()
+    assert (harness.ROOT / f"{module_of(name).replace('.', '/')}.py").is_file()

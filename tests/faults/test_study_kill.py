@@ -18,7 +18,7 @@ from sortal.run import Run
 OFTEN = [sys.executable, "-m", "benchmarks.often", "0.05"]
 KILLS = 3
 STUDY = """
-recipe = "small_images"
+recipe = "small_compact"
 seeds = [0, 1]
 [base]
 model = "compact_s"

@@ -33,6 +33,8 @@ def test_every_key_of_a_recipe_that_needs_explaining_is_explained() -> None:
         "store",
         "head",
         "thaw",
+        "start",
+        "grow",
         "decision",
         "kind",
     }

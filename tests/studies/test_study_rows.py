@@ -7,7 +7,7 @@ from sortal.recipe import Recipe, presets
 from sortal.studies import Row, rows_of
 from sortal.studies.model import parse
 
-START = presets.named("small_images")
+START = presets.named("small_compact")
 
 
 def rows(**study: object) -> list[Row]:

@@ -25,7 +25,7 @@ BASE = {
 }  # fmt: skip
 STUDY: dict[str, Any] = {
     "title": "Two <rows>",
-    "recipe": "small_images",
+    "recipe": "small_compact",
     "base": BASE,
     "rows": {"plain": {"augment": {"flip": 0.0}}, "mixed": {"augment": {"mixup": 0.4}}},
     "seeds": [0, 1],
@@ -268,5 +268,5 @@ def test_a_study_leaves_the_divisions_of_other_trainings_alone(coloured: Make, w
     data = coloured(each=20)
     settings = [f"{key}={value}" for key, value in BASE.items()] + ["epochs=1"]
     study(write(seeds=[0], rows={"plain": {}}, show={}), data, out=tmp_path / "out")
-    after = train(data, recipe="small_images", settings=[*settings, "split.val=0", "split.test=0.2"], out=tmp_path / "run")
+    after = train(data, recipe="small_compact", settings=[*settings, "split.val=0", "split.test=0.2"], out=tmp_path / "run")
     assert set(after.to_json()["splits"]) == {"train", "test"}

@@ -1,6 +1,6 @@
 """From uniform draws to what is done to each image: shifts, boxes, matrices, factors. Arrays for N samples, no pixels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,11 @@ class Position:
 def coins(at: Position, name: str, probability: float) -> NDArray[np.bool_]:
     """Shape (N,): True with the probability given."""
     return at.uniform(name) < probability
+
+
+def alternating(at: Position, name: str) -> NDArray[np.bool_]:
+    """Shape (N,): a fair coin that is thrown once for each sample and then turned over from epoch to epoch."""
+    return coins(replace(at, epoch=0), name, 0.5) ^ bool(at.epoch % 2)
 
 
 def between(at: Position, name: str, low: float, high: float) -> Floats:

@@ -47,6 +47,9 @@ class Augment(Group):
     """Smallest and largest width / height of a resized crop."""
     flip: Share = 0.0
     """Probability of mirroring left and right. Not for digits, letters and whatever changes its class in a mirror."""
+    alternate_flip: bool = False
+    """Whether an image is mirrored is drawn once and then alternates from epoch to epoch, so that two epochs show both (Jordan
+    2024); for flip = 0.5, while 0 mirrors nothing."""
     vertical_flip: Share = 0.0
     """Probability of turning upside down."""
     quarter_turns: Share = 0.0
@@ -165,6 +168,8 @@ class Augment(Group):
         off = [
             f"{key} names {name!r}, which is off: set augment.{name}" for key, name in named if not self._does_something(name)
         ]
+        if self.alternate_flip and self.flip not in (0, 0.5):
+            off.append(f"alternate_flip shows both sides equally often: set flip = 0.5, got {self.flip:g}")
         if self.one_of_chance < 1 and not self.one_of:
             off.append(f"one_of_chance is {self.one_of_chance:g}, but one_of has no groups")
         return off

@@ -13,14 +13,27 @@ MOMENTUM = 0.9
 class Optimizer(Group):
     """How weights move."""
 
-    name: Literal["sgd", "adam", "adamw", "rmsprop"] = "adamw"
+    name: Literal["sgd", "adam", "adamw", "rmsprop", "muon"] = "adamw"
     """'sgd' is stochastic gradient descent with momentum; 'adam' adds the decay to the gradients, so that it is scaled as they
     are (Kingma and Ba 2015); 'adamw' is Adam with decoupled decay (Loshchilov and Hutter 2019); 'rmsprop' divides by the
-    root of a running mean of squares, with momentum after it."""
+    root of a running mean of squares, with momentum after it; 'muon' moves each weight matrix of the body, and each convolution
+    as the matrix of its filters, by the orthogonal matrix nearest to its momentum (Jordan et al. 2024), looking ahead by one
+    step, with decoupled decay; what is no matrix, and the head, it leaves to sgd with Nesterov's momentum (`rest_rate`,
+    `rest_momentum`)."""
     momentum: float = Field(default=MOMENTUM, ge=0, lt=1)
-    """For sgd and rmsprop."""
+    """For sgd, rmsprop and muon."""
     nesterov: bool = False
     """For sgd with momentum: look ahead by one step."""
+    rest_rate: Positive = 1.0
+    """For muon: learning rate of what it leaves to sgd, as a multiple of `learning_rate`."""
+    rest_momentum: float = Field(default=MOMENTUM, gt=0, lt=1)
+    """For muon: momentum of what it leaves to sgd."""
+    fixed_norm: bool = False
+    """For muon: instead of decaying, each matrix is scaled before every step so that its rows have norm 1 in the mean square.
+    Right where a norm follows, which undoes any scale, and for nothing else."""
+    bias_rate: Positive = 1.0
+    """Learning rate of the body's biases, the shifts of norms above all, as a multiple of what it would be. Their decay in each
+    step, if they have any, stays that of the other weights."""
     weight_decay: NotNegative = 1e-4
     """Decay of weights; norms and biases are spared unless `decay_all`."""
     decay_all: bool = False
@@ -34,14 +47,25 @@ class Optimizer(Group):
     """Batches whose gradients make one step, as one batch so many times as large would; 1 is a step for each batch."""
 
     @model_validator(mode="after")
+    def _of_muon(self) -> "Optimizer":
+        own = ("rest_rate", "rest_momentum", "fixed_norm")
+        set_here = [key for key in own if getattr(self, key) != type(self).model_fields[key].default]
+        if self.name != "muon" and set_here:
+            raise ValueError(f"{' and '.join(set_here)} belong to name = 'muon', got {self.name!r}")
+        return self
+
+    @model_validator(mode="after")
     def _look_ahead(self) -> "Optimizer":
         if self.nesterov and self.name != "sgd":
-            raise ValueError(f"nesterov is a way of sgd, got name = {self.name!r}: set name = 'sgd', or nesterov = false")
+            raise ValueError(
+                f"nesterov is a way of sgd (muon always looks ahead), got name = {self.name!r}: "
+                "set name = 'sgd', or nesterov = false"
+            )
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov looks ahead along the momentum, which is 0: set momentum, or nesterov = false")
         if self.name in ("adam", "adamw") and self.momentum != MOMENTUM:
             raise ValueError(
-                f"momentum is for sgd and rmsprop, {self.name} has its own: leave it at 0.9, got {self.momentum:g}"
+                f"momentum is for sgd, rmsprop and muon, {self.name} has its own: leave it at 0.9, got {self.momentum:g}"
             )
         return self
 
@@ -170,10 +194,78 @@ class Sampler(Group):
 class Average(Group):
     """Averaging weights over steps."""
 
-    name: Literal["none", "ema"] = "none"
-    """'ema': an exponential moving average of the weights is what is evaluated and shipped."""
+    name: Literal["none", "ema", "lookahead"] = "none"
+    """'ema': an exponential moving average of the weights is what is evaluated and shipped. 'lookahead': likewise, and every
+    `every` steps the training goes on from the average (Zhang et al. 2019, with a decay that rises as in airbench, Jordan
+    2024)."""
     decay: float = Field(default=0.999, ge=0, lt=1)
-    """Of the average, each step; it rises to this value over the first steps."""
+    """Of the average. 'ema': each step; it rises to this value over the first steps. 'lookahead': each time that the average is
+    taken; it rises to this value along the cube of the share of the training that is done."""
+    every: int = Field(default=5, ge=1, le=10_000)
+    """For lookahead: steps between averages."""
+
+    @model_validator(mode="after")
+    def _words_that_count(self) -> "Average":
+        if self.name != "lookahead" and self.every != type(self).model_fields["every"].default:
+            raise ValueError(f"every belongs to name = 'lookahead', got {self.every} with {self.name!r}")
+        return self
+
+
+class Start(Group):
+    """How a network begins that is trained from random weights."""
+
+    whiten: Literal["none", "frozen", "bias"] = "none"
+    """The filters of the first convolution become those that whiten small patches of training images, each with its negative,
+    and stay so: they are the directions in which patches vary, scaled to vary alike (Page 2018; Jordan 2024). 'frozen': nothing
+    of that layer learns; 'bias': its biases do, until `whiten_until`. For networks whose first layer has room for it: brisk,
+    brisk_s and brisk_l."""
+    whiten_until: Share = 0.3
+    """For whiten 'bias': share of the training in which those biases learn. Afterwards nothing is computed backwards up to the
+    images."""
+    identity: bool = False
+    """Convolutions after the first begin with filters that hand on their maps as they are, one filter a map, the rest random
+    (the Dirac start; Jordan 2024)."""
+
+    @model_validator(mode="after")
+    def _words_that_count(self) -> "Start":
+        if self.whiten != "bias" and self.whiten_until != type(self).model_fields["whiten_until"].default:
+            raise ValueError(f"whiten_until belongs to whiten = 'bias', got {self.whiten_until:g} with {self.whiten!r}")
+        return self
+
+
+STEP_OF_SIDES = 4
+"""Pixels between the sides of images that grow: each side is compiled, tuned or cached for anew, so there are few of them."""
+
+
+class Grow(Group):
+    """Progressive resizing: the training begins with images made smaller, which cost less, and ends with whole ones."""
+
+    start: float = Field(default=1.0, gt=0, le=1)
+    """Share of the image's side at the first step, to the nearest 4 pixels, by which sides then grow at a time; 1 is off."""
+    until: float = Field(default=0.5, gt=0, le=1)
+    """Share of the training after which images have their own side."""
+
+    def side(self, full: int, progress: float) -> int:
+        """Pixels on each side when a share `progress` of all steps is done.
+
+        >>> [Grow(start=0.75, until=0.5).side(32, progress) for progress in (0.0, 0.24, 0.25, 0.5, 0.9)]
+        [24, 24, 28, 32, 32]
+        """
+        first = self.first(full)
+        if first == full or progress >= self.until:
+            return full
+        steps = -(-(full - first) // STEP_OF_SIDES)
+        return first + STEP_OF_SIDES * int(steps * progress / self.until)
+
+    def first(self, full: int) -> int:
+        """Pixels on each side at the first step.
+
+        >>> [Grow(start=0.625).first(full) for full in (2, 16, 28, 32, 64)]
+        [2, 12, 16, 20, 40]
+        """
+        if self.start == 1:
+            return full
+        return min(full, max(STEP_OF_SIDES, STEP_OF_SIDES * int(full * self.start / STEP_OF_SIDES + 0.5)))
 
 
 class Stop(Group):

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 from sortal.recipe.augment import Augment
 from sortal.recipe.decision import Decide
 from sortal.recipe.group import Group, Positive
-from sortal.recipe.learning import Average, Best, Loss, Optimizer, Sampler, Schedule, Stop
+from sortal.recipe.learning import Average, Best, Grow, Loss, Optimizer, Sampler, Schedule, Start, Stop
 
 
 class Split(Group):
@@ -117,6 +117,11 @@ class Recipe(Group):
     """'small': the first convolution becomes 3x3 with stride 1 and the first pooling goes, for images up to 64 pixels; a
     pretrained kernel is resampled to 3x3. 'small_random': likewise, but that convolution starts at random while all else is
     pretrained."""
+    test_views: Literal["one", "mirror", "mirror_and_shift"] = "one"
+    """How many views of an image a trained network answers by the mean of their logits: 'mirror' takes the image and its mirror
+    image, 'mirror_and_shift' six, these two as they are (half the weight) and moved by a pixel to the lower right and to the
+    upper left. They are inside the bundle's graph, so that what is measured is what is deployed; scores on the way, after each
+    epoch, are of the image alone."""
     max_pixels: int = Field(default=100_000_000, ge=1)
     """Width times height beyond which an image is refused before it is decoded."""
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -149,6 +154,8 @@ class Recipe(Group):
     store: Store = Store()
     head: Head = Head()
     thaw: Thaw = Thaw()
+    start: Start = Start()
+    grow: Grow = Grow()
     decision: Decide = Decide()
 
     @model_validator(mode="after")
@@ -191,7 +198,7 @@ class Recipe(Group):
             problems.append(
                 "decision is for one label an image; of several, each label has a threshold that it is said from: leave it out"
             )
-        problems += self._overruled() + self._frozen_problems() + self._unmeasured()
+        problems += self._overruled() + self._frozen_problems() + self._unmeasured() + self._small_problems()
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -206,10 +213,38 @@ class Recipe(Group):
                 problems.append(f"layout: strategy 'features' trains on vectors, which have none, got {self.layout!r}")
             if self.optimizer.layer_decay != 1:
                 problems.append("optimizer.layer_decay: strategy 'features' trains the head alone; set it to 1")
+            if self.optimizer.bias_rate != 1:
+                problems.append(
+                    "optimizer.bias_rate: it is of the body's biases, and strategy 'features' trains the head alone"
+                )
+            if self.optimizer.name == "muon":
+                problems.append("optimizer.name: 'muon' leaves the head to sgd, and strategy 'features' trains nothing else")
         elif self.runtime not in ("auto", "torch") and not self.may_be_stored:
             problems.append(f"runtime: strategy {self.strategy!r} has no frozen part for {self.runtime!r} to compute")
         if self.weights_sha256 and (self.strategy == "scratch" or self.weights in ("none", "hub")):
             problems.append("weights_sha256: there is no file of weights to compare with")
+        return problems
+
+    def _small_problems(self) -> list[str]:
+        """What does not fit together about beginnings, growing images and views."""
+        problems = []
+        if self.strategy != "scratch" and (self.start.whiten != "none" or self.start.identity):
+            problems.append(
+                f"start: strategy {self.strategy!r} does not begin with random weights; set whiten 'none', no identity"
+            )
+        if self.grow.start < 1 and self.keeps_frozen:
+            problems.append(
+                f"grow: strategy {self.strategy!r} may train on stored outputs, which have one size: set grow.start to 1"
+            )
+        if self.test_views != "one" and not self.augment.flip:
+            problems.append(
+                "test_views: augment.flip = 0 says that a mirror image may be of another class, so it should not be asked "
+                "either: set test_views = 'one'"
+            )
+        if self.test_views != "one" and self.split.folds:
+            problems.append(
+                "test_views: with split.folds each image is judged by its stored outputs, which are of one view: set 'one'"
+            )
         return problems
 
     def _frozen_problems(self) -> list[str]:

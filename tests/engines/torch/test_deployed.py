@@ -9,12 +9,19 @@ from sortal.engines.torch.network import Deployed
 from sortal.evaluation.calibrators import Activation, Method, fitted
 
 
+class Plain(nn.Sequential):
+    """As much of a network as `Deployed` asks for."""
+
+    def answers(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self(x), x
+
+
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("method", ["none", "temperature", "vector", "isotonic"])
 def test_the_deployed_network_calibrates_as_the_calibrator_does(method: Method, activation: Activation) -> None:
     torch.manual_seed(0)
     generator = np.random.default_rng(0)
-    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
+    network = Plain(nn.Flatten(), nn.Linear(12, 4))
     images = generator.integers(0, 256, (200, 2, 2, 3), dtype=np.uint8)
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
     with torch.inference_mode():

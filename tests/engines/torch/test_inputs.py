@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from sortal.data.samples import Samples
+from sortal.engines.torch import inputs
 from sortal.engines.torch.engine import ENGINE
 from sortal.preprocess import Preprocess
 from sortal.recipe import Augment, Recipe, augmentations, presets
@@ -24,7 +26,10 @@ STRONG = [
 class Held:
     """Pixels in memory."""
 
+    asked = 0
+
     def read(self, rows_B: NDArray[np.int64]) -> NDArray[np.uint8]:
+        self.asked += len(rows_B)
         return PIXELS[rows_B]
 
 
@@ -49,3 +54,23 @@ def test_the_features_that_are_evaluated_are_those_of_plain_images(augment: Augm
     assert plain.outputs(PIXELS).tobytes() == varied.outputs(PIXELS).tobytes()
     assert plain.key == varied.key, "features of plain images are stored once, whatever is augmented"
     assert (varied.views(PIXELS[:2], KEYS[:2]) != plain.views(PIXELS[:2], KEYS[:2])).any()
+
+
+def test_images_that_lie_on_the_device_whole_are_read_once_and_are_the_same_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.arange(12)
+    recipe = Recipe(model="simple_cnn", weights="none", strategy="scratch", image_size=SIDE, precision="float32")
+    recipe = recipe.model_copy(update={"augment": Augment(crop="padded", flip=0.5)})
+
+    def shown() -> tuple[list[bytes], int]:
+        samples = Samples(("a", "b"), rows % 2, KEYS, {"train": rows[:8], "val": rows[8:]}, Held())
+        source = inputs.PixelInputs(samples, recipe, GEOMETRY, torch.device("cpu"))
+        found = [source.training(rows[:8], epoch, epoch)[0] for epoch in range(3)] + [source.plain(rows[7:])]
+        return [tensor.numpy().tobytes() for tensor in found], samples.pixels.asked  # type: ignore[attr-defined]
+
+    expected, many = shown()
+    monkeypatch.setattr(inputs, "UPLOADED_AT_ONCE", 5)
+    monkeypatch.setattr(inputs, "room_for_images", lambda device: PIXELS.nbytes - 1)
+    assert shown() == (expected, many), "there is no room for them"
+    monkeypatch.setattr(inputs, "room_for_images", lambda device: PIXELS.nbytes)
+    assert shown() == (expected, 12)
+    assert many == 3 * 8 + 5

@@ -50,3 +50,25 @@ def test_a_network_without_half_precision_on_this_device_is_refused_before_the_f
             RECIPE.model_copy(update={"precision": "fp16"}),
             lambda: WholeOnly(Body({}, 1), torch.nn.Linear(1, 2), Preprocess(16, 16, 1, mean=(0.5,), std=(0.5,))),
         )
+
+
+def test_a_candidate_that_is_hopeless_is_given_up_after_its_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 3.0])
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: next(clock))
+    steps = list[int]()
+    assert measure.best_of(lambda: steps.append(1), hopeless=2.0) == 3.0
+    assert len(steps) == 1
+
+
+def test_what_is_likely_to_be_fast_is_measured_first_and_sets_the_bound_for_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = list[tuple[str, str, float]]()
+
+    def step(_: object, precision: str, layout: str, *rest: object) -> float:
+        seen.append((precision, layout, float(rest[-1])))  # type: ignore[arg-type]
+        return 0.5
+
+    monkeypatch.setattr(measure, "_seconds_a_step", step)
+    choose(RECIPE)
+    assert seen == [
+        ("bf16", "channels_last", float("inf")), ("float32", "channels_last", 1.0), ("float32", "nchw", 1.0),
+    ]  # fmt: skip

@@ -17,7 +17,7 @@ from sortal.engines.torch.session import TorchSession
 from sortal.errors import MachineFailed, NotSupported
 from sortal.evaluation.calibrators import Calibrator, uncalibrated
 from sortal.preprocess import Preprocess
-from sortal.recipe import Augment, Average, Head, Loss, Optimizer, Recipe, Sampler, Schedule, Thaw
+from sortal.recipe import Augment, Average, Grow, Head, Loss, Optimizer, Recipe, Sampler, Schedule, Start, Thaw
 from sortal.training.fit import fit
 
 SIDE, CLASSES, IMAGES = 16, 3, 20
@@ -50,6 +50,11 @@ class Held:
 
 @pytest.fixture
 def samples() -> Samples:
+    return three_classes()
+
+
+def three_classes() -> Samples:
+    """Grey images of 16 pixels, 17 to train on and three to judge by."""
     random = np.random.default_rng(0)
     labels_N = np.arange(IMAGES) % CLASSES
     pixels = random.integers(0, 100, (IMAGES, SIDE, SIDE, 1), dtype=np.uint8)
@@ -83,6 +88,13 @@ VARIED = Augment(
     motion_blur=5, crop="resized", elastic=20, grid=0.3, quarter_turns=0.5, rotate=20, auto_augment="cifar10",
     trivial_augment=True, mixup=0.3,
 )  # fmt: skip
+BRISK: dict[str, Any] = {
+    "model": "brisk_s",
+    "layout": "channels_last",
+    "start": Start(whiten="bias", whiten_until=0.5, identity=True),
+    "optimizer": Optimizer(name="muon", momentum=0.6, fixed_norm=True, rest_rate=7, rest_momentum=0.85, bias_rate=8),
+}
+"""A network whose first layer whitens patches, trained by Muon."""
 CHANGES: list[dict[str, Any]] = [
     {},
     {"layout": "channels_last"},
@@ -101,6 +113,13 @@ CHANGES: list[dict[str, Any]] = [
     {"optimizer": Optimizer(name="rmsprop", momentum=0)},
     {"optimizer": Optimizer(accumulate=2), "batch_size": 4},
     {"micro_batch": 3},
+    {"optimizer": Optimizer(name="muon")},
+    {"optimizer": Optimizer(name="muon"), "precision": "fp16"},
+    {"average": Average(name="lookahead", decay=0.9, every=2)},
+    {"augment": Augment(flip=0.5, alternate_flip=True)},
+    BRISK,
+    BRISK | {"average": Average(name="lookahead", decay=0.5, every=2), "start": Start(whiten="frozen")},
+    BRISK | {"grow": Grow(start=0.75), "average": Average(name="ema"), "layout": "nchw"},
     {"model": "googlenet", "average": Average(name="ema", decay=0.9)},  # auxiliary classifiers have weights and dropout too
     {"strategy": "progressive", "model": "simple_cnn", "thaw": Thaw(epochs=((1, 0), (2, "all")))},
     {"strategy": "last_layers", "model": "simple_cnn", "thaw": Thaw(stages=1)},
@@ -185,6 +204,11 @@ def test_every_word_of_a_recipe_changes_the_weights(samples: Samples, change: di
     assert any((plain[name] != changed[name]).any() for name in plain if name.startswith("model/"))
 
 
+MUON = Optimizer(name="muon")
+LOOKAHEAD: dict[str, Any] = {"average": Average(name="lookahead", decay=0.9, every=1)}
+WHITENED: dict[str, Any] = {"model": "brisk_s", "start": Start(whiten="bias", whiten_until=1)}
+
+
 @pytest.mark.parametrize(
     ("base", "change"),
     [
@@ -192,6 +216,22 @@ def test_every_word_of_a_recipe_changes_the_weights(samples: Samples, change: di
         ({"loss": Loss(label_smoothing=0.3)}, {"loss": Loss(label_smoothing=0.3, smooth_over="others")}),
         ({"sampler": Sampler(name="oversample")}, {"sampler": Sampler(name="oversample", power=0.5)}),
         ({"sampler": Sampler(name="oversample")}, {"sampler": Sampler(name="balanced")}),
+        ({}, {"optimizer": Optimizer(name="muon")}),
+        ({}, {"optimizer": Optimizer(bias_rate=8)}),
+        ({"optimizer": MUON}, {"optimizer": MUON.model_copy(update={"momentum": 0.5})}),
+        ({"optimizer": MUON}, {"optimizer": MUON.model_copy(update={"fixed_norm": True})}),
+        ({"optimizer": MUON}, {"optimizer": MUON.model_copy(update={"weight_decay": 0.5})}),
+        ({"optimizer": MUON}, {"optimizer": MUON.model_copy(update={"rest_rate": 2.0})}),
+        ({"optimizer": MUON}, {"optimizer": MUON.model_copy(update={"rest_momentum": 0.5})}),
+        ({}, {"average": Average(name="lookahead", decay=0.9, every=1)}),
+        (LOOKAHEAD, {"average": Average(name="lookahead", decay=0.5, every=1)}),
+        (LOOKAHEAD, {"average": Average(name="lookahead", decay=0.9, every=2)}),
+        ({"model": "brisk_s"}, {"model": "brisk_s", "start": Start(identity=True)}),
+        ({"model": "brisk_s"}, {"model": "brisk_s", "start": Start(whiten="frozen")}),
+        (WHITENED, {"model": "brisk_s", "start": Start(whiten="bias", whiten_until=0.05)}),
+        ({"model": "brisk_s"}, {"model": "brisk_s", "grow": Grow(start=0.75)}),
+        ({"model": "brisk_s", "grow": Grow(start=0.75)}, {"model": "brisk_s", "grow": Grow(start=0.99)}),
+        ({"model": "brisk_s", "grow": Grow(start=0.75)}, {"model": "brisk_s", "grow": Grow(start=0.75, until=0.05)}),
     ],
     ids=str,
 )

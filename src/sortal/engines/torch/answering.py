@@ -45,8 +45,8 @@ class Answering(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         network = self.deployed.network
-        features = network.features(images.permute(0, 3, 1, 2).to(torch.float32) / 255)
-        probabilities = self.deployed.calibrated(network.head(features))
+        logits, features = network.answers(images.permute(0, 3, 1, 2).to(torch.float32) / 255)
+        probabilities = self.deployed.calibrated(logits)
         if not self.steps:
             return probabilities
         known = {FEATURES: features}

@@ -1,7 +1,9 @@
 """The device that torch computes on: which one, made repeatable, and what its running out of memory is called."""
 
 import contextlib
+import ctypes
 import os
+import sys
 from collections.abc import Iterator
 
 import torch
@@ -30,6 +32,24 @@ def make_repeatable(deterministic: bool) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.benchmark = not deterministic
+
+
+MMAP_MAX, TRIM_THRESHOLD = -4, -1
+"""glibc's names in malloc.h: M_MMAP_MAX and M_TRIM_THRESHOLD."""
+
+
+def keep_memory(place: torch.device) -> None:
+    """Have the C library keep what a training has freed for its next step, where the processor trains.
+
+    As it comes, glibc gives each large tensor back to the system, which makes its pages anew, one by one and zeroed, in every
+    step: a tenth to a fifth of a step's time on small images, measured here. Other C libraries are left as they are.
+    """
+    if place.type != "cpu" or not sys.platform.startswith("linux"):
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(MMAP_MAX, 0)
+        mallopt(TRIM_THRESHOLD, 2**31 - 1)
 
 
 def wait(place: torch.device) -> None:

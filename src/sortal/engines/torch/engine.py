@@ -2,6 +2,7 @@
 
 import os
 import platform
+from copy import deepcopy
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from sortal.engines.torch.models.body import Body
 from sortal.engines.torch.models.weights import file_of, licence_of, load_weights, sha256_of
 from sortal.engines.torch.network import Deployed, FromBytes, Network, NetworkInTraining, make_head
 from sortal.engines.torch.session import TorchSession
+from sortal.engines.torch.start import prepared
 from sortal.engines.torch.thaw import Thawing
 from sortal.errors import NotSupported
 from sortal.evaluation.calibrators import of_bundle
@@ -102,7 +104,7 @@ class TorchEngine:
         return TorchFrozen(recipe, preprocess, self._cut(recipe, preprocess, self._network(recipe, preprocess, classes=2)))
 
     def parameters(self, recipe: Recipe, preprocess: Preprocess, classes: int) -> Parameters:
-        body = _shapes(recipe.model, preprocess.channels, preprocess.size, recipe.stem)
+        body = prepared(deepcopy(_shapes(recipe.model, preprocess.channels, preprocess.size, recipe.stem)), recipe.start)
         with torch.device("meta"):
             network = Network(body, make_head(recipe.head, body.dimensions, classes), preprocess)
         phases = Thawing(recipe, network).phases
@@ -120,6 +122,7 @@ class TorchEngine:
         torch.set_num_threads(1 if head_alone else recipe.threads)
         devices.make_repeatable(recipe.deterministic)
         device = devices.device()
+        devices.keep_memory(device)
         classes = len(samples.classes)
         stored = None if samples.features is None else FeatureInputs(samples, samples.features, recipe, device)
         if stored is not None and head_alone:
@@ -127,6 +130,8 @@ class TorchEngine:
             head = make_head(recipe.head, stored.features.shape[0], classes)
             return TorchSession(recipe, samples, head, stored, dict.fromkeys(head.state_dict(), 0), device)
         network = self._in_training(recipe, preprocess, classes, stored=stored is not None)
+        if recipe.grow.start < 1:
+            _require_small_sides(recipe, network, preprocess)
         inputs = stored or PixelInputs(samples, recipe, preprocess, device)
         return TorchSession(recipe, samples, network, inputs, network.depths(), device)
 
@@ -220,12 +225,15 @@ class TorchEngine:
         body = table.create(recipe.model, channels=preprocess.channels, image_size=preprocess.size, stem=recipe.stem)
         if self._pretrained(recipe):
             load_weights(body, recipe.model, recipe.weights, sha256=recipe.weights_sha256)
+        body = prepared(body, recipe.start)
         _require_small_enough(recipe.model, body)
         torch.manual_seed(HEAD_SEED ^ recipe.seed)
         head = make_head(recipe.head, body.dimensions, classes)
         if training and body.taps and not recipe.keeps_frozen:  # else there may be nothing for them to pull on
             return NetworkInTraining(body, head, preprocess, classes)
-        return Network(body, head, preprocess)
+        network = Network(body, head, preprocess)
+        network.test_views = recipe.test_views
+        return network
 
     def _in_training(self, recipe: Recipe, preprocess: Preprocess, classes: int, *, stored: bool) -> Network:
         """The network as it is trained; cut where its inputs are stored outputs of its frozen part."""
@@ -259,6 +267,20 @@ def _require_small_enough(name: str, body: Body) -> None:
             f"{name} has {size / 1e9:.1f} GB of weights, and a bundle's graph holds at most {LARGEST / 1e9:.1f} GB",
             hint="take a smaller model; `sortal models PATTERN` shows how many parameters each has",
         )
+
+
+def _require_small_sides(recipe: Recipe, network: Network, preprocess: Preprocess) -> None:
+    """Raise `NotSupported` where the network does not take the smaller images that a growing training begins with."""
+    side = recipe.grow.first(preprocess.size)
+    small = torch.zeros((2, preprocess.channels, side, side))
+    try:
+        with torch.no_grad():
+            network.eval()(small)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise NotSupported(
+            f"{recipe.model} for images of {preprocess.size} pixels does not take smaller ones of {side}",
+            hint="set grow.start to 1 or to a larger share, or take a network that ends in global pooling",
+        ) from error
 
 
 def _graph_of(network: Network, preprocess: Preprocess) -> bytes:

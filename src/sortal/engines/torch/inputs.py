@@ -1,6 +1,7 @@
 """Where a session's batches come from: stored pixels that are augmented, or stored features that are looked up."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -13,8 +14,11 @@ from sortal.augment.sampling import varied_keys
 from sortal.data.samples import Features, Samples
 from sortal.engines.torch.augment import augment, mix
 from sortal.engines.torch.network import images_to_tensor
-from sortal.preprocess import Preprocess, network_pixels
+from sortal.preprocess import Preprocess
 from sortal.recipe import Recipe
+
+UPLOADED_AT_ONCE = 4096
+"""Images; bounds the memory that the way to the device takes."""
 
 
 class Inputs(Protocol):
@@ -39,6 +43,11 @@ def draw_keys(samples: Samples, rows_B: NDArray[np.int64], walks_B: NDArray[np.i
     return keys_B if walks_B is None else varied_keys(keys_B, walks_B)
 
 
+def room_for_images(device: torch.device) -> int:
+    """Bytes of a device that images may take for as long as a session lasts: a quarter of what is free on an accelerator."""
+    return torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else 0
+
+
 @dataclass(frozen=True)
 class PixelInputs:
     """Stored pixels, augmented as whole batches on the device."""
@@ -53,9 +62,8 @@ class PixelInputs:
     ) -> tuple[Tensor, Tensor]:
         spec, seed = self.recipe.augment, self.recipe.seed
         keys_B = draw_keys(self.samples, rows_B, walks_B)
-        pixels = torch.from_numpy(self.samples.pixels.read(rows_B)).to(self.device)
         images = augment(
-            pixels,
+            self.stored(rows_B),
             keys_B,
             spec=spec,
             size=self.preprocess.size,
@@ -70,8 +78,29 @@ class PixelInputs:
         return mix(images, labels, len(self.samples.classes), spec=spec, seed=seed, epoch=epoch, keys_N=keys_B, step=step)
 
     def plain(self, rows_B: NDArray[np.int64]) -> Tensor:
-        pixels = network_pixels(self.samples.pixels.read(rows_B), self.preprocess)
-        return images_to_tensor(torch.from_numpy(pixels).to(self.device), channels_last=self.channels_last)
+        low, size = (self.preprocess.resize - self.preprocess.size) // 2, self.preprocess.size
+        pixels = self.stored(rows_B)[:, low : low + size, low : low + size]
+        return images_to_tensor(pixels, channels_last=self.channels_last)
+
+    def stored(self, rows_B: NDArray[np.int64]) -> Tensor:
+        """Stored pixels on the device, uint8 (B, R, R, C)."""
+        if self.resident is None:
+            return torch.from_numpy(self.samples.pixels.read(rows_B)).to(self.device)
+        return self.resident.index_select(0, torch.from_numpy(rows_B).to(self.device))
+
+    @cached_property
+    def resident(self) -> Tensor | None:
+        """All pixels on an accelerator, once and for all, where they take no more than a share of its memory; else None: on the
+        processor they are in the memory that it computes from already."""
+        count, (side, channels) = len(self.samples.labels_N), (self.preprocess.resize, self.preprocess.channels)
+        if count * side * side * channels > room_for_images(self.device):
+            return None
+        pixels = torch.empty((count, side, side, channels), dtype=torch.uint8, device=self.device)
+        asked = np.unique(np.concatenate(list(self.samples.splits.values())))
+        for start in range(0, len(asked), UPLOADED_AT_ONCE):
+            rows = asked[start : start + UPLOADED_AT_ONCE]
+            pixels[torch.from_numpy(rows).to(self.device)] = torch.from_numpy(self.samples.pixels.read(rows)).to(self.device)
+        return pixels
 
     @property
     def channels_last(self) -> bool:

@@ -1,7 +1,7 @@
 """Choosing by measuring: precision, layout and runtime are whatever is fastest on this machine for this network."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -16,6 +16,10 @@ from sortal.recipe import Recipe
 # Measuring costs a few steps, so the batch is cut to the pixels of so many photographs. Small images keep theirs: at 28 pixels
 # a batch of 16 ranked the layouts the other way round than the batch of 128 that was then trained with.
 PIXELS = 16 * 224 * 224
+MOST = 128
+"""Images that are measured with at most: from there on nothing changes but how long it takes."""
+HOPELESS = 2.0
+"""A candidate whose first step takes so many times the best one's time is given up: no warm-up makes up for it."""
 # A reduced precision has to earn its place; a coin toss between two timings should not decide.
 WORTHWHILE = 1.15
 
@@ -29,19 +33,21 @@ def training_choice(recipe: Recipe, make: Callable[[], Network], *, size: int, c
     layouts: list[str] = ["nchw", "channels_last"] if recipe.layout == "auto" else [recipe.layout]
     count = batch_of(recipe.batch_size, size)
     rates: dict[tuple[str, str], float] = {}
-    for precision, layout in _candidates(precisions, layouts):
-        rates[precision, layout] = count / _seconds_a_step(make(), precision, layout, (count, size), classes)
+    # The likeliest to be fast come first, so that the slow ones are given up early.
+    for precision, layout in reversed(_candidates(precisions, layouts)):
+        hopeless = HOPELESS * count / max(rates.values(), default=0) if rates else float("inf")
+        rates[precision, layout] = count / _seconds_a_step(make(), precision, layout, (count, size), classes, hopeless)
     best_precision, best_layout = max(rates, key=lambda pair: rates[pair] / (1 if pair[0] == "float32" else WORTHWHILE))
     told = ", ".join(f"{p} {layout} {rate:.0f}" for (p, layout), rate in rates.items())
     return best_precision, best_layout, f"measured images/s in training: {told}"
 
 
 def batch_of(wanted: int, size: int) -> int:
-    """Images that are measured with: so many, or fewer where they are large."""
-    return max(1, min(wanted, PIXELS // size**2))
+    """Images that are measured with: so many, or fewer where that is more than it takes, or where they are large."""
+    return max(1, min(wanted, MOST, PIXELS // size**2))
 
 
-def _candidates(precisions: list[str], layouts: list[str]) -> Iterable[tuple[str, str]]:
+def _candidates(precisions: list[str], layouts: list[str]) -> list[tuple[str, str]]:
     # bf16 in the plain layout never won on any machine we tried, so it is timed only where the recipe leaves nothing else.
     pairs = [(precision, layout) for precision in precisions for layout in layouts]
     return [pair for pair in pairs if pair[0] == "float32" or pair[1] != "nchw"] or pairs
@@ -53,7 +59,9 @@ def _half() -> str:
     return "fp16" if old else "bf16"
 
 
-def _seconds_a_step(model: Network, precision: str, layout: str, count_and_size: tuple[int, int], classes: int) -> float:
+def _seconds_a_step(
+    model: Network, precision: str, layout: str, count_and_size: tuple[int, int], classes: int, hopeless: float
+) -> float:
     device = devices.device()
     count, size = count_and_size
     x = torch.rand((count, model.mean.shape[1], size, size), generator=torch.Generator().manual_seed(0)).to(device)
@@ -74,7 +82,7 @@ def _seconds_a_step(model: Network, precision: str, layout: str, count_and_size:
         model.zero_grad(set_to_none=True)
         devices.wait(device)
 
-    return best_of(step)
+    return best_of(step, hopeless=hopeless)
 
 
 def inference_choice(candidates: dict[str, Callable[[np.ndarray], object]], images: np.ndarray) -> tuple[str, str]:
@@ -84,9 +92,13 @@ def inference_choice(candidates: dict[str, Callable[[np.ndarray], object]], imag
     return best, "measured images/s of the frozen part: " + ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
 
 
-def best_of(action: Callable[[], object], *, times: int = 2) -> float:
-    """Seconds that an action takes, the best of several times after one that does not count."""
+def best_of(action: Callable[[], object], *, times: int = 2, hopeless: float = float("inf")) -> float:
+    """Seconds that an action takes, the best of several times after one that does not count; or that one, if it is hopeless."""
+    began = time.perf_counter()
     action()  # warm-up: kernels are chosen and memory is laid out
+    first = time.perf_counter() - began
+    if first > hopeless:
+        return first
     taken = []
     for _ in range(times):
         began = time.perf_counter()

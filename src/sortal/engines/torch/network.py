@@ -1,10 +1,11 @@
 """The network of a recipe: normalisation, a body that gives features, and a head that gives logits."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sortal.engines.torch.cut import Cut
 from sortal.engines.torch.models.body import Body
@@ -29,6 +30,8 @@ class Network(nn.Module):
         super().__init__()
         self.body = body
         self.head = head
+        self.test_views = "one"
+        """The recipe's; `answers` looks at it, a training does not."""
         self.cut: Cut | None = None
         """Where a training on stored outputs begins; without it all begins at the images."""
         self.register_buffer("mean", per_channel(preprocess.mean), persistent=False)
@@ -46,6 +49,16 @@ class Network(nn.Module):
         if self.cut is not None:
             return self.cut.before(self.body, self.normalised(x))
         return self.features(x)
+
+    def answers(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (N, K) of images as a bundle gives them, the weighted mean over all views, and features (N, D) as they are."""
+        (own, image), *others = VIEWS[self.test_views](x)
+        features = self.features(image)
+        logits: Tensor = self.head(features)
+        if others:
+            # One after the other: together they are as much arithmetic and several times the memory.
+            logits = torch.stack([own * logits, *(weight * self.head(self.features(view)) for weight, view in others)]).sum(0)
+        return logits, features
 
     def normalised(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.std
@@ -109,8 +122,7 @@ class FromBytes(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.network.features(_in_unit_range(images))
-        return self.network.head(features), features
+        return self.network.answers(_in_unit_range(images))
 
 
 class Deployed(nn.Module):
@@ -132,7 +144,7 @@ class Deployed(nn.Module):
             self.register_buffer(name, torch.tensor(array, dtype=torch.float32), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.calibrated(self.network(_in_unit_range(images)))
+        return self.calibrated(self.network.answers(_in_unit_range(images))[0])
 
     def calibrated(self, logits: Tensor) -> Tensor:
         """Probabilities of logits, both (N, K)."""
@@ -146,6 +158,34 @@ class Deployed(nn.Module):
     def _rising(self, x: Tensor) -> Tensor:
         line = self.values[0] + FLATTEST * (x - self.knots[0])
         return line + (torch.relu(x.unsqueeze(2) - self.knots) * self.bends).sum(dim=2)
+
+
+def _as_it_is(images: Tensor) -> list[tuple[float, Tensor]]:
+    return [(1.0, images)]
+
+
+def _mirror(images: Tensor) -> list[tuple[float, Tensor]]:
+    return [(0.5, images), (0.5, images.flip(-1))]
+
+
+def _mirror_and_shift(images: Tensor) -> list[tuple[float, Tensor]]:
+    """Six views: the image counts as much as its two shifted copies together, and each of them is seen mirrored too.
+
+    airbench's (Jordan 2024), with what a shift uncovers mirrored at the border.
+    """
+    height, width = images.shape[-2:]
+    padded = functional.pad(images, (1, 1, 1, 1), "reflect")
+    moved = [padded[..., :height, :width], padded[..., 2:, 2:]]
+    views = [(0.5, images), *((0.25, view) for view in moved)]
+    return [(weight * half, turned) for weight, view in views for half, turned in _mirror(view)]
+
+
+VIEWS: dict[str, Callable[[Tensor], list[tuple[float, Tensor]]]] = {
+    "one": _as_it_is,
+    "mirror": _mirror,
+    "mirror_and_shift": _mirror_and_shift,
+}
+"""From images to what the network sees of each, with the weight of each view's logits; by the recipe's `test_views`."""
 
 
 def _in_unit_range(images_NSSC: Tensor) -> Tensor:

@@ -1,24 +1,51 @@
 """Optimisers: parameter groups with their own rates, and a state that goes to arrays and back."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim._muon import muon  # torch.optim.Muon takes nothing but matrices; this is the arithmetic inside it
 
-from sortal.recipe import Recipe
+from sortal.recipe import Optimizer, Recipe
+
+ORTHOGONALISED: dict[str, Any] = {"ns_coefficients": (3.4445, -4.775, 2.0315), "ns_steps": 3, "eps": 1e-7}
+"""Newton-Schulz steps towards the orthogonal matrix: three, as in airbench, where torch takes five."""
+
+Group = dict[str, Any]
 
 
 def make_optimizer(recipe: Recipe, model: nn.Module, depths: Mapping[str, int]) -> torch.optim.Optimizer:
-    """The recipe's optimiser over the trainable parameters, one group for each (rate, decay) pair.
+    """The recipe's optimiser over the trainable parameters, one group for each way they are treated.
 
     `depths` gives each parameter's distance from the head in blocks (0: the head itself); a group's 'scale' is what its
     learning rate is a multiple of: `layer_decay ** depth`, and `thawed_rate` times that for the body of a staged training.
     """
+    listed = _groups(recipe, model, depths)
+    spec, rate = recipe.optimizer, recipe.learning_rate
+    if spec.name == "muon":
+        return Muon(
+            [each for each in listed if each["matrices"]], [each for each in listed if not each["matrices"]], spec, rate
+        )
+    for each in listed:
+        each.pop("matrices")
+    match spec.name:
+        case "sgd":
+            return _sgd(listed, rate, spec.momentum, nesterov=spec.nesterov)
+        case "adam":
+            return torch.optim.Adam(listed, lr=rate, fused=True)
+        case "adamw":
+            return torch.optim.AdamW(listed, lr=rate, fused=True)
+        case "rmsprop":
+            return torch.optim.RMSprop(listed, lr=rate, momentum=spec.momentum)  # torch has no fused one
+
+
+def _groups(recipe: Recipe, model: nn.Module, depths: Mapping[str, int]) -> list[Group]:
+    """Parameters by scale, decay, and whether Muon moves them."""
     spec = recipe.optimizer
-    groups: dict[tuple[float, float], list[Tensor]] = {}
+    groups: dict[tuple[float, float, bool], list[Tensor]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue  # frozen to the end: no state is held for it
@@ -28,24 +55,71 @@ def make_optimizer(recipe: Recipe, model: nn.Module, depths: Mapping[str, int]) 
             scale *= recipe.schedule.thawed_rate
         # Decay shrinks weights that multiply inputs; norms and biases only shift and scale them (He et al. 2019).
         decay = spec.weight_decay if parameter.ndim > 1 or spec.decay_all else 0.0
-        groups.setdefault((scale, decay), []).append(parameter)
-    listed = [{"params": params, "scale": scale, "weight_decay": decay} for (scale, decay), params in groups.items()]
-    rate = recipe.learning_rate
-    match spec.name:
-        case "sgd":
-            sgd = torch.optim.SGD(listed, lr=rate, momentum=spec.momentum, nesterov=spec.nesterov, fused=True)
-            if spec.momentum:
-                # The fused kernel wants a buffer for all of a group or for none, and of layers that thaw one by one some have
-                # none yet. From zeros the first step is the one that it takes without.
-                for parameter in (parameter for group in sgd.param_groups for parameter in group["params"]):
-                    sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-            return sgd
-        case "adam":
-            return torch.optim.Adam(listed, lr=rate, fused=True)
-        case "adamw":
-            return torch.optim.AdamW(listed, lr=rate, fused=True)
-        case "rmsprop":
-            return torch.optim.RMSprop(listed, lr=rate, momentum=spec.momentum)  # torch has no fused one
+        matrix = spec.name == "muon" and depth > 0 and parameter.ndim > 1 and parameter.shape[0] > 1
+        if spec.name == "muon" and not matrix:
+            scale *= spec.rest_rate
+        if depth > 0 and name.endswith(".bias") and spec.bias_rate != 1:
+            scale, decay = scale * spec.bias_rate, decay / spec.bias_rate
+        groups.setdefault((scale, decay, matrix), []).append(parameter)
+    return [
+        {"params": params, "scale": scale, "weight_decay": decay, "matrices": matrix}
+        for (scale, decay, matrix), params in groups.items()
+    ]
+
+
+def _sgd(groups: list[Group], rate: float, momentum: float, *, nesterov: bool) -> torch.optim.SGD:
+    sgd = torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=nesterov, fused=True)
+    if momentum:
+        # The fused kernel wants a buffer for all of a group or for none, and of layers that thaw one by one some have
+        # none yet. From zeros the first step is the one that it takes without.
+        for parameter in (parameter for group in sgd.param_groups for parameter in group["params"]):
+            sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return sgd
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum made orthogonal for matrices and for filters, which are one matrix a layer; SGD for all else (Jordan et al.
+    2024, "Muon: an optimizer for hidden layers in neural networks")."""
+
+    def __init__(self, matrices: list[Group], rest: list[Group], spec: Optimizer, rate: float) -> None:
+        self.momentum, self.fixed_norm = spec.momentum, spec.fixed_norm
+        self.matrices = matrices
+        self.rest = _sgd(rest, rate, spec.rest_momentum, nesterov=True)  # the head is always there
+        super().__init__([*matrices, *rest], {"lr": rate})
+        self.state.update(self.rest.state)
+        self.rest.state = self.state  # one state, so that it is saved and restored as any other's
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # no loss is given back
+        assert closure is None, "gradients are there already"
+        for group in self.matrices:
+            moved = [parameter for parameter in group["params"] if parameter.grad is not None]
+            weights = [_matrix(parameter, parameter) for parameter in moved]
+            buffers = [_matrix(self._buffer(parameter), parameter) for parameter in moved]
+            gradients = [_matrix(parameter.grad, parameter) for parameter in moved]
+            if self.fixed_norm:
+                for weight in weights:
+                    weight.mul_(len(weight) ** 0.5 / weight.norm())
+            decay = 0.0 if self.fixed_norm else group["weight_decay"]
+            muon(
+                weights, gradients, buffers, lr=group["lr"], weight_decay=decay, momentum=self.momentum, nesterov=True,
+                adjust_lr_fn="original", has_complex=False, **ORTHOGONALISED,
+            )  # fmt: skip
+        self.rest.step()
+
+    def _buffer(self, parameter: Tensor) -> Tensor:
+        state = self.state[parameter]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        buffer: Tensor = state["momentum_buffer"]
+        return buffer
+
+
+def _matrix(tensor: Tensor, like: Tensor) -> Tensor:
+    """One row for each output, as a view where the memory of both is laid out alike; columns in the order of `like`'s."""
+    tensor = tensor.detach()
+    in_channels = like.ndim == 4 and like.is_contiguous(memory_format=torch.channels_last) and not like.is_contiguous()
+    return (tensor.permute(0, 2, 3, 1) if in_channels else tensor).reshape(len(tensor), -1)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

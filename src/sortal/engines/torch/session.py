@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sortal.augment import draws
 from sortal.augment.sampling import bounds, epoch_order
@@ -16,10 +17,11 @@ from sortal.engines.protocol import Batch
 from sortal.engines.torch.device import failures_explained, release
 from sortal.engines.torch.inputs import Inputs
 from sortal.engines.torch.losses import summed_loss
-from sortal.engines.torch.network import shipped
+from sortal.engines.torch.network import Network, shipped
 from sortal.engines.torch.optim import make_optimizer, restore_arrays, set_rate, state_arrays
-from sortal.engines.torch.parts import Buffers, Room
+from sortal.engines.torch.parts import PREDICTED_AT_ONCE, Buffers, Room
 from sortal.engines.torch.precision import autocast, loss_scaler, restore_scaler, scaler_arrays
+from sortal.engines.torch.start import SAMPLED, first_layer, whiten
 from sortal.engines.torch.tasks import TASKS
 from sortal.engines.torch.thaw import Thawing
 from sortal.errors import OutOfMemory
@@ -51,7 +53,7 @@ class TorchSession:
         self.thawing = Thawing(recipe, self.model)
         self.optimizer = make_optimizer(recipe, self.model, depths)
         self.scaler = loss_scaler(recipe.precision, device)
-        self.averaged = self._changing(copy=True) if recipe.average.name == "ema" else None
+        self.averaged = self._changing(copy=True) if recipe.average.name != "none" else None
         self.buffers = Buffers(self.model)
         self.rows_N = samples.splits["train"]
         self.room = Room(self.model, min(recipe.batch_size, len(self.rows_N)), recipe.micro_batch)
@@ -76,6 +78,8 @@ class TorchSession:
             yield Batch(rows_N[low:high], epoch, epoch * len(steps) + number, order.walks_M[low:high])
 
     def train_step(self, batch: Batch, rate: float, progress: float) -> Tensor:
+        if batch.step == 0 and self.recipe.start.whiten != "none":
+            self._begin()
         self.buffers.keep()
         try:
             with failures_explained(OutOfMemory):
@@ -85,8 +89,19 @@ class TorchSession:
             self.buffers.put_back()
             raise
         with failures_explained():
-            self._update(batch, rate)
+            self._update(batch, rate, progress)
         return loss
+
+    def _begin(self) -> None:
+        """What the first step starts from and only the images can tell."""
+        rows_N = self.rows_N[draws.permutation(self.recipe.seed, 0, len(self.rows_N), "whiten")[:SAMPLED]]
+        model = self.model
+        assert isinstance(model, Network)
+        with torch.no_grad():
+            parts = (rows_N[start : start + PREDICTED_AT_ONCE] for start in range(0, len(rows_N), PREDICTED_AT_ONCE))
+            whiten(first_layer(model.body), (model.normalised(self.inputs.plain(rows_M)) for rows_M in parts))
+        if self.averaged is not None:
+            self.averaged = self._changing(copy=True)
 
     def _gradients(self, batch: Batch, progress: float) -> Tensor:
         """Leave the gradients of the batch's mean loss in the parameters, part by part; returns that loss."""
@@ -98,6 +113,7 @@ class TorchSession:
         for low, high in bounds(total, recipe.batch_size):
             walks_B = None if batch.walks_B is None else batch.walks_B[low:high]
             inputs, targets = self.inputs.training(batch.rows_B[low:high], batch.epoch, batch.step, walks_B)
+            inputs = self._smaller(inputs, progress)
             for start, end in self.room.parts(high - low):
                 loss = self._loss(inputs[start:end], targets[start:end])
                 if end - start < total:
@@ -110,7 +126,16 @@ class TorchSession:
         with autocast(self.recipe.precision, self.device):
             return summed_loss(self.loss, self.model(inputs), targets)
 
-    def _update(self, batch: Batch, rate: float) -> None:
+    def _smaller(self, inputs: Tensor, progress: float) -> Tensor:
+        """Images at the side that they have grown to, by averaging so that nothing is skipped."""
+        if self.recipe.grow.start == 1:
+            return inputs
+        side = self.recipe.grow.side(inputs.shape[-1], progress)
+        if side == inputs.shape[-1]:
+            return inputs
+        return functional.interpolate(inputs, (side, side), mode="bilinear", antialias=True, align_corners=False)
+
+    def _update(self, batch: Batch, rate: float, progress: float) -> None:
         """One step along the gradients, and one of the average behind it."""
         self.scaler.unscale_(self.optimizer)
         if self.recipe.optimizer.clip:
@@ -120,7 +145,7 @@ class TorchSession:
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         if self.averaged is not None:
-            self._average(batch.step)
+            self._average(batch.step, progress)
 
     @property
     def micro_batch(self) -> int:
@@ -137,15 +162,23 @@ class TorchSession:
             torch.cuda.manual_seed(seed)
         torch.default_generator.manual_seed(seed)
 
-    def _average(self, step: int) -> None:
+    def _average(self, step: int, progress: float) -> None:
         assert self.averaged is not None
-        # The average follows closely at first, when the weights are still far from anything worth keeping.
-        decay = min(self.recipe.average.decay, (1 + step) / (10 + step))
+        spec = self.recipe.average
+        if spec.name == "lookahead":
+            if (step + 1) % spec.every:
+                return
+            decay = spec.decay * progress**3
+        else:
+            # The average follows closely at first, when the weights are still far from anything worth keeping.
+            decay = min(spec.decay, (1 + step) / (10 + step))
         for name, tensor in self._changing().items():
             if tensor.is_floating_point():
                 self.averaged[name].lerp_(tensor, 1 - decay)
             else:
                 self.averaged[name].copy_(tensor)
+            if spec.name == "lookahead":
+                tensor.copy_(self.averaged[name])
 
     def predict(self, split: str) -> NDArray[np.float32]:
         while True:

@@ -9,6 +9,9 @@ from sortal.engines.torch.network import Network
 from sortal.errors import RecipeError, UnknownName
 from sortal.recipe import Recipe
 
+FIRST = "body.blocks.stem."
+"""Where the parameters of a layer that whitens patches stand."""
+
 
 @dataclass(frozen=True, slots=True)
 class Phase:
@@ -40,7 +43,7 @@ class Thawing:
         self.model = model
         self.phases = phases(recipe, model)
         self._current = -1
-        self.enter(len(self.phases) - 1)
+        self.enter(max(range(len(self.phases)), key=lambda number: len(self.phases[number].learning)))
         self.changing = frozenset(model.state_dict()) - self._unchanging()
         """Names of the tensors that a training may change, from its first epoch to its last."""
 
@@ -60,7 +63,7 @@ class Thawing:
             module.eval()
 
     def _unchanging(self) -> set[str]:
-        """Tensors that the last phase, in which the most learns, leaves alone."""
+        """Tensors that the present phase leaves alone."""
         resting = {id(module) for module in self._resting}
         inside = {
             f"{place}.{name}"
@@ -95,7 +98,12 @@ def phases(recipe: Recipe, model: nn.Module) -> tuple[Phase, ...]:
         return (head, rest)
     if recipe.strategy == "progressive":
         return tuple(_thawed(model, count, epoch=epoch - 1) if count else head for epoch, count in thaw.epochs)
-    return (Phase(0, 0.0, everything, "everything"),)
+    whole = Phase(0, 0.0, everything, "everything")
+    start = recipe.start
+    if start.whiten == "bias" and start.whiten_until < 1:
+        others = frozenset(name for name in everything if not name.startswith(FIRST))
+        return (whole, Phase(0, start.whiten_until, others, "everything but the first layer"))
+    return (whole,)
 
 
 def _thawed(model: Network, what: int | str | Sequence[str], *, epoch: int = 0, progress: float = 0.0) -> Phase:

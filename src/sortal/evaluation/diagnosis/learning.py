@@ -5,11 +5,14 @@ from typing import Any
 
 from sortal.evaluation.diagnosis.case import Case, Diagnosis, Severity, augmenting, rises, tail
 
-USUAL = {"sgd": 0.1, "adam": 1e-3, "adamw": 1e-3, "rmsprop": 1e-3}
+USUAL = {"sgd": 0.1, "adam": 1e-3, "adamw": 1e-3, "rmsprop": 1e-3, "muon": 0.1}
 """Rates that are usual for each optimiser, by the tutorials."""
-LOW = {"sgd": 1e-3, "adam": 1e-5, "adamw": 1e-5, "rmsprop": 1e-5}
+LOW = {"sgd": 1e-3, "adam": 1e-5, "adamw": 1e-5, "rmsprop": 1e-5, "muon": 1e-3}
 """Rates below which hardly anything is learnt in a usual number of epochs."""
-LARGER = {"lenet5": "compact_s", "simple_cnn": "compact", "compact_s": "compact", "compact": "compact_l"}
+LARGER = {
+    "lenet5": "compact_s", "simple_cnn": "compact", "compact_s": "compact", "compact": "compact_l", "brisk_s": "brisk",
+    "brisk": "brisk_l",
+}  # fmt: skip
 """Of our networks, the next one that can hold more."""
 LONG = 8
 """Epochs of a training that is no short one."""

@@ -213,7 +213,7 @@ def test_each_option_changes_images(words, option):
 
 def test_every_word_stands_in_one_of_these_tests():
     tried = {key for words, option in OPTIONS for key in (words | option)} | (EACH.keys() - {"padded", "resized"}) | RARE.keys()
-    others = {"views", "mixup", "cutmix"}  # in test_frozen.py and test_augment_mixing.py
+    others = {"views", "mixup", "cutmix", "alternate_flip"}  # in test_frozen.py, test_augment_mixing.py, and below
     assert tried | others == set(Augment.model_fields)
 
 
@@ -315,3 +315,15 @@ def test_recipes_of_before_there_was_an_order_give_the_images_that_they_gave():
         ours = run(pixels(), Augment(**words), epoch=1, mean=(0.1, 0.2, 0.3)).numpy()
         # Elsewhere sums may be rounded otherwise, and a policy, which acts on bytes, makes a shade of that.
         assert abs(ours - golden[name]).max() < (1.01 / 255 if "rand_augment" in words else 1e-6), name
+
+
+def test_two_epochs_with_alternating_mirrors_show_each_image_both_ways() -> None:
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), dtype=np.uint8))
+    keys = np.arange(20, dtype=np.uint64) * 31
+    spec = Augment(flip=0.5, alternate_flip=True)
+    first, second, third = (augment(pixels, keys, spec=spec, size=8, seed=3, epoch=epoch) for epoch in range(3))
+    assert torch.equal(first, second.flip(-1))
+    assert torch.equal(first, third)
+    plain = pixels.permute(0, 3, 1, 2) / 255
+    shown = (first == plain).flatten(1).all(1)
+    assert 0 < shown.sum() < 20

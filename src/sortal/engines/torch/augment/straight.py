@@ -100,7 +100,10 @@ def _boxes(at: Position, spec: Augment, size: int, side: int, chosen: Chosen) ->
 
 
 def _coins(at: Position, name: str, spec: Augment, chosen: Chosen) -> NDArray[np.bool_]:
-    heads_N = parameters.coins(at, name, getattr(spec, name))
+    if name == "flip" and spec.alternate_flip:
+        heads_N = parameters.alternating(at, name)
+    else:
+        heads_N = parameters.coins(at, name, getattr(spec, name))
     return heads_N & chosen[name] if name in chosen else heads_N
 
 

@@ -1,0 +1,39 @@
+"""CIFAR-10 as JPEG files: time to a test accuracy of 0.80, ours beside the seeds' CIFAR10CNN as the seeds train it.
+
+Ours is the whole command `sortal train`, with reading, measuring, export and report, and counts only if its one look at the
+test split reaches the target. The peer may look at the test split in every epoch, is stopped after the first that reaches it,
+and pays for no bundle and no report. It keeps the seeds' settings from start to end but for the rate, which --rate sets: at
+their own 0.1 the network does not get going. There is no quick form: nothing is extrapolated.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from benchmarks.harness import Result, peer, ran, sortal
+from benchmarks.reaching import compared
+
+TARGET, PROMISED = 0.80, 15.0
+WORDS = ("--recipe", "small_quick")
+RATE = 0.05
+"""The peer's: what its ladder rung learns best with (benchmarks/ladder.py)."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, help="CIFAR-10 as folders or a zip of them, with train/ and test/")
+    parser.add_argument("--rate", type=float, default=RATE, help=f"the peer's learning rate; default: {RATE}")
+    parser.add_argument("--limit", type=float, default=4 * 3600, help="the peer begins no epoch after so many seconds")
+    parser.add_argument("--no-peer", action="store_true", help="leave the peer out; no ratio then")
+
+
+def run(options: argparse.Namespace) -> list[Result]:
+    with tempfile.TemporaryDirectory(prefix="cifar10-080-") as name:
+        work = Path(name)
+        command = sortal("train", options.data, *WORDS, "--out", work / "run", "--json")
+        ours = ran(command, environment={"SORTAL_CACHE": str(work / "cache")})
+        cnn = None
+        if not options.no_peer:
+            words = ["--data", options.data, "--target", TARGET, "--rate", options.rate, "--limit", options.limit]
+            cnn = ran(peer("cifar10_cnn", *words))
+    notes = [f"peer: SGD {options.rate:g}, momentum 0.9, decay 5e-4, cosine over 100 epochs, batch 128, float32, 4 workers"]
+    return [compared("cifar10-080", ours, cnn, target=TARGET, promised=PROMISED, notes=notes)]

@@ -1,0 +1,46 @@
+"""Time to an accuracy: ours, one whole command that must end at the target, beside a peer that stops when it gets there."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.harness import Claim, Ran, Result, times_faster
+
+
+def compared(name: str, ours: Ran, peer: Ran | None, *, target: float, promised: float, notes: Sequence[str] = ()) -> Result:
+    """A ratio where both reached the target; where the peer ended before it, a bound, and it says so."""
+    answer = ours.answer()
+    metrics = answer["metrics"]["test"]
+    reached_ours = metrics["accuracy"] >= target
+    numbers: dict[str, Any] = {
+        "ours_interval": metrics["accuracy_interval"], "ours_seconds": answer["seconds"],
+        "images_per_second": answer["work"]["images_per_second"], "recipe": answer["recipe"]["model"],
+        "epochs": answer["recipe"]["epochs"],
+    }  # fmt: skip
+    accuracy, runs = {"ours": metrics["accuracy"]}, [ours.facts()]
+    seconds, ratio = None, None
+    told = [f"ours: the whole command, ending with {metrics['accuracy']:.4f} on test"]
+    if peer is not None:
+        epochs = peer.lines()
+        first = next((line for line in epochs if line["accuracy"] >= target), None)
+        accuracy["peer"] = epochs[-1]["accuracy"] if epochs else 0.0
+        numbers["peer_epochs"] = [
+            (line["epoch"], round(line["accuracy"], 4), round(line["seconds_so_far"], 1)) for line in epochs
+        ]
+        runs.append(peer.facts())
+        if first is not None:
+            seconds = first["seconds_so_far"]
+            told.append(f"peer: until its test accuracy first reached {target:g}, after {first['epoch']} epochs")
+        else:
+            told.append(f"peer: ended or was stopped after {peer.seconds:.0f} s without reaching {target:g}")
+        if reached_ours and seconds is not None:
+            ratio = times_faster(ours.seconds, seconds)
+        elif reached_ours:
+            numbers["ratio_at_least"] = round(times_faster(ours.seconds, peer.seconds), 2)
+    claims = [Claim(f"at least {target:g} on test", reached_ours)]
+    if peer is not None:
+        least = ratio if ratio is not None else numbers.get("ratio_at_least", 0.0)
+        claims.append(Claim(f"{promised:g} times as fast as the peer, or faster", least >= promised))
+    return Result(
+        name=name, unit="seconds", ours=ours.seconds, peer=seconds, ratio=ratio, accuracy=accuracy, numbers=numbers, runs=runs,
+        claims=claims, notes=[*told, *notes],
+    )  # fmt: skip
