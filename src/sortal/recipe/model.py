@@ -125,8 +125,9 @@ class Recipe(Group):
     'fp16' the loss is scaled, so that small gradients do not vanish; a step whose gradients overflow is left out."""
     layout: Literal["auto", "nchw", "channels_last"] = "auto"
     """Of images in memory while a network is trained; 'auto' likewise."""
-    runtime: Literal["auto", "torch", "onnx"] = "auto"
-    """What computes the frozen part where its outputs are stored; 'auto' likewise."""
+    runtime: Literal["auto", "torch", "torch_bf16", "onnx", "openvino", "openvino_bf16"] = "auto"
+    """What computes the frozen part where its outputs are stored: torch, ONNX Runtime, or OpenVINO where it is installed. 'auto'
+    is measured likewise; those that compute in bf16 are taken only where they hardly change what comes out."""
     frozen: Literal["auto", "stored", "pixels"] = "auto"
     """'stored': what the frozen part gives for each image and for `augment.views` augmented views is computed once and kept.
     'pixels': it is computed in every step, from newly augmented images. 'auto' is written into the run as what it became:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection
 from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,7 @@ def _measured(engine: Engine, recipe: Recipe, geometry: Preprocess, classes: int
     question = {"machine": asdict(engine.machine()), "sortal": sortal.__version__}
     question |= {key: getattr(recipe, key) for key in (*of_recipe, "threads")}
     question["thaw"] = recipe.thaw.model_dump(mode="json")
+    question["installed"] = {name: _version(name) for name in ("onnxruntime", "openvino", recipe.engine)}
 
     def measure() -> dict[str, Any]:
         found, reasons = engine.measured(recipe, geometry, classes)
@@ -126,6 +128,14 @@ def _measured(engine: Engine, recipe: Recipe, geometry: Preprocess, classes: int
     answer = remembered(Cache.default(), question, measure)
     found = recipes.parse(recipe.model_dump(mode="json") | answer["found"])
     return found, [Decision(key, str(getattr(found, key)), reason) for key, reason in answer["reasons"].items()]
+
+
+def _version(package: str) -> str:
+    """Of an installed package; '' where it is not there: what is installed later may be faster."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def _require_training_images(manifest: Manifest) -> None:

@@ -25,6 +25,7 @@ from sortal.engines.torch.models import table
 from sortal.engines.torch.models.body import Body
 from sortal.engines.torch.models.weights import file_of, licence_of, load_weights, sha256_of
 from sortal.engines.torch.network import Deployed, FromBytes, Network, NetworkInTraining, make_head
+from sortal.engines.torch.runtime import fastest_runtime
 from sortal.engines.torch.session import TorchSession
 from sortal.engines.torch.thaw import Thawing
 from sortal.errors import NotSupported
@@ -91,10 +92,7 @@ class TorchEngine:
 
     def _fastest_runtime(self, recipe: Recipe, preprocess: Preprocess) -> tuple[str, str]:
         network = self._cut(recipe, preprocess, self._network(recipe, preprocess, classes=2))
-        plain = Recipe.model_validate(recipe.model_dump() | {"runtime": "onnx"})
-        frozen = TorchFrozen(plain, preprocess, network)
-        images = np.zeros((16, preprocess.size, preprocess.size, preprocess.channels), np.uint8)
-        return measure.inference_choice({"onnx": frozen.run, "torch": frozen.in_torch()}, images)
+        return fastest_runtime(TorchFrozen(recipe, preprocess, network))
 
     def frozen(self, recipe: Recipe, preprocess: Preprocess) -> TorchFrozen:
         torch.set_num_threads(recipe.threads or os.cpu_count() or 1)  # 0 before it is measured

@@ -19,7 +19,7 @@ from sortal.engines.torch.losses import summed_loss
 from sortal.engines.torch.network import shipped
 from sortal.engines.torch.optim import make_optimizer, restore_arrays, set_rate, state_arrays
 from sortal.engines.torch.parts import Buffers, Room
-from sortal.engines.torch.precision import autocast, loss_scaler, restore_scaler, scaler_arrays
+from sortal.engines.torch.precision import autocast, learning, loss_scaler, restore_scaler, scaler_arrays
 from sortal.engines.torch.tasks import TASKS
 from sortal.engines.torch.thaw import Thawing
 from sortal.errors import OutOfMemory
@@ -107,7 +107,7 @@ class TorchSession:
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
     def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        with autocast(self.recipe.precision, self.device):
+        with learning(self.recipe.precision, self.device):
             return summed_loss(self.loss, self.model(inputs), targets)
 
     def _update(self, batch: Batch, rate: float) -> None:
