@@ -48,6 +48,7 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 PILLOW = r"PIL\."
+JPEG_START = b"\xff\xd8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +107,13 @@ def stored_pixels(data: bytes, preprocess: Preprocess) -> NDArray[np.uint8]:
     so that a picture of 100,000 x 10 pixels never becomes one of 2,240,000 x 224. A square of R pixels is not resampled.
     With one channel, colours become luminance (ITU-R 601: 0.299 R + 0.587 G + 0.114 B).
     """
+    image, _, _, _ = open_rgb(data, at_least=preprocess.resize, max_pixels=preprocess.max_pixels)
+    return squared(image, preprocess)
+
+
+def squared(image: Image.Image, preprocess: Preprocess) -> NDArray[np.uint8]:
+    """The stored pixels of an image that `open_rgb` has decoded with `at_least` R, or at the very scale that it would have."""
     side = preprocess.resize
-    image, _, _, _ = open_rgb(data, at_least=side, max_pixels=preprocess.max_pixels)
     square = min(image.size)
     left, top = (image.width - square) // 2, (image.height - square) // 2
     box = (left, top, left + square, top + square)
@@ -115,6 +121,25 @@ def stored_pixels(data: bytes, preprocess: Preprocess) -> NDArray[np.uint8]:
     image = image.crop(box) if square == side else image.resize((side, side), INTERPOLATION[preprocess.interpolation], box=box)
     pixels = np.array(image if preprocess.channels == 3 else image.convert("L"))
     return pixels.reshape(side, side, preprocess.channels)
+
+
+def same_scale(data: bytes, width: int, height: int, *sides: int) -> bool:
+    """Whether `open_rgb` decodes an image of so many pixels to the same picture for each of several `at_least`."""
+    if not data.startswith(JPEG_START):
+        return True  # there is only one scale
+    return len({_jpeg_scale(width, height, side) for side in sides}) == 1
+
+
+def _jpeg_scale(width: int, height: int, at_least: int) -> int:
+    """The whole fraction of its size that Pillow's `draft` has a JPEG decoded at: 1, 2, 4 or 8."""
+    room = min(width, height) // at_least
+    return next((scale for scale in (8, 4, 2) if room >= scale), 1)
+
+
+def size_of(data: bytes) -> tuple[int, int]:
+    """Width and height as stored, from the header alone; raises `UnreadableImage`."""
+    _set_pillow()
+    return _recognised(data).size
 
 
 def network_pixels(stored_NRRC: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uint8]:

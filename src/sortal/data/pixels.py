@@ -45,7 +45,7 @@ class StoredPixels:
         self._lock = threading.Lock()
         side = preprocess.resize
         self.shape = (side, side, preprocess.channels)
-        self._store = RowStore(cache, "pixels", pixels_key(preprocess), self.shape, np.uint8)
+        self._store = open_pixel_store(preprocess, cache)
         self._memory: NDArray[np.uint8] | None = None
         self._places_N = np.full(len(self._sources), -1, np.int64)
         self.where = "on the fly"
@@ -156,6 +156,12 @@ class StoredPixels:
             if self._images is None:
                 self._images = open_source(Path(self._root))
             return self._images
+
+
+def open_pixel_store(preprocess: Preprocess, cache: Cache) -> RowStore:
+    """The store of pixels of this preprocessing."""
+    shape = (preprocess.resize, preprocess.resize, preprocess.channels)
+    return RowStore(cache, "pixels", pixels_key(preprocess), shape, np.uint8)
 
 
 def pixels_key(preprocess: Preprocess) -> str:
