@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sortal.data.facts import Facts, ImageFacts
+from sortal.data.keeping import PixelKeeper
 from sortal.data.layout import Listing, read_tree
 from sortal.data.parallel import ordered, told
-from sortal.data.keeping import PixelKeeper
 from sortal.data.phash import perceptual_hash
 from sortal.data.sources import FolderSource, TarSource, ZipSource, is_tar, is_zip
 from sortal.data.tables import read_csv, read_parquet

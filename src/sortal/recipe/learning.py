@@ -13,16 +13,18 @@ MOMENTUM = 0.9
 class Optimizer(Group):
     """How weights move."""
 
-    name: Literal["sgd", "adam", "adamw", "rmsprop"] = "adamw"
+    name: Literal["sgd", "adam", "adamw", "rmsprop", "lbfgs"] = "adamw"
     """'sgd' is stochastic gradient descent with momentum; 'adam' adds the decay to the gradients, so that it is scaled as they
     are (Kingma and Ba 2015); 'adamw' is Adam with decoupled decay (Loshchilov and Hutter 2019); 'rmsprop' divides by the
-    root of a running mean of squares, with momentum after it."""
+    root of a running mean of squares, with momentum after it; 'lbfgs' solves for a linear head on stored features, with all
+    images and views in each step and no rate to choose (Liu and Nocedal 1989)."""
     momentum: float = Field(default=MOMENTUM, ge=0, lt=1)
     """For sgd and rmsprop."""
     nesterov: bool = False
     """For sgd with momentum: look ahead by one step."""
     weight_decay: NotNegative = 1e-4
-    """Decay of weights; norms and biases are spared unless `decay_all`."""
+    """Decay of weights; norms and biases are spared unless `decay_all`. For lbfgs half of it times their squares is added to
+    the loss, as 1 / (images x C) of a logistic regression."""
     decay_all: bool = False
     """Decay norms and biases too, as plain training scripts do."""
     clip: NotNegative = 0.0
@@ -39,6 +41,10 @@ class Optimizer(Group):
             raise ValueError(f"nesterov is a way of sgd, got name = {self.name!r}: set name = 'sgd', or nesterov = false")
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov looks ahead along the momentum, which is 0: set momentum, or nesterov = false")
+        if self.name == "lbfgs" and (self.clip or self.accumulate > 1 or self.layer_decay != 1 or self.momentum != MOMENTUM):
+            raise ValueError(
+                "'lbfgs' finds the length of its steps itself: leave clip, accumulate, layer_decay and momentum alone"
+            )
         if self.name in ("adam", "adamw") and self.momentum != MOMENTUM:
             raise ValueError(
                 f"momentum is for sgd and rmsprop, {self.name} has its own: leave it at 0.9, got {self.momentum:g}"

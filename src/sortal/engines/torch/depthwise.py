@@ -2,8 +2,8 @@
 
 torch computes two of them in ways that cost more than all the rest of a network. Measured on one core of an AMD EPYC with bf16
 units, batches of 16: the gradient of the input of a 3x3 kernel with stride 2 (240 channels, 29 pixels) 50 ms in bf16 and 1 in
-float32; the gradient of a 5x5 kernel (1,152 channels, 7 pixels) 35 ms in bf16 and 8 in float32. These two are computed in float32
-here, from the same numbers.
+float32; the gradient of a 5x5 kernel (1,152 channels, 7 pixels) 35 ms in bf16 and 8 in float32. These two are computed in
+float32 here, from the same numbers.
 """
 
 from collections.abc import Callable, Mapping, Sequence

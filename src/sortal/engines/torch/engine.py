@@ -27,6 +27,7 @@ from sortal.engines.torch.models.weights import file_of, licence_of, load_weight
 from sortal.engines.torch.network import Deployed, FromBytes, Network, NetworkInTraining, make_head
 from sortal.engines.torch.runtime import fastest_runtime
 from sortal.engines.torch.session import TorchSession
+from sortal.engines.torch.solved import SolvedHead
 from sortal.engines.torch.thaw import Thawing
 from sortal.errors import NotSupported
 from sortal.evaluation.calibrators import of_bundle
@@ -111,7 +112,7 @@ class TorchEngine:
             told="; ".join([phases[0].told, *later]),
         )
 
-    def open(self, recipe: Recipe, preprocess: Preprocess, samples: Samples) -> TorchSession:
+    def open(self, recipe: Recipe, preprocess: Preprocess, samples: Samples) -> TorchSession | SolvedHead:
         # A head's matrices are so small that threads spend their time waiting for each other.
         head_alone = recipe.strategy == "features" and samples.features is not None
         torch.set_num_threads(1 if head_alone else recipe.threads)
@@ -122,6 +123,8 @@ class TorchEngine:
         if stored is not None and head_alone:
             torch.manual_seed(HEAD_SEED ^ recipe.seed)
             head = make_head(recipe.head, stored.features.shape[0], classes)
+            if recipe.optimizer.name == "lbfgs":
+                return SolvedHead(recipe, samples, stored.features, head, device)
             return TorchSession(recipe, samples, head, stored, dict.fromkeys(head.state_dict(), 0), device)
         network = self._in_training(recipe, preprocess, classes, stored=stored is not None)
         inputs = stored or PixelInputs(samples, recipe, preprocess, device)

@@ -104,7 +104,7 @@ class TorchFrozen:
         return run
 
     def _require_equal(self, run: Run) -> None:
-        """Raise `ParityError` if a graph's outputs differ from the module's: a head trained on them would fit another network."""
+        """Raise `ParityError` if a graph's outputs differ from the module's: a head on them would fit another network."""
         images_NSSC = np.random.default_rng(0).integers(0, 256, (3, *self.image_shape), dtype=np.uint8)
         with torch.inference_mode():
             expected_ND = self._module(torch.from_numpy(images_NSSC)).numpy()

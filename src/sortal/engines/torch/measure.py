@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterable
 
-import numpy as np
 import torch
 from torch.nn import functional
 
