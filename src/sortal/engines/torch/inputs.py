@@ -1,6 +1,7 @@
 """Where a session's batches come from: stored pixels that are augmented, or stored features that are looked up."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from sortal.augment import draws
 from sortal.augment.sampling import varied_keys
+from sortal.data.ahead import ReadAhead
 from sortal.data.samples import Features, Samples
 from sortal.engines.torch.augment import augment, mix
 from sortal.engines.torch.network import images_to_tensor
@@ -32,6 +34,12 @@ class Inputs(Protocol):
     def plain(self, rows_B: NDArray[np.int64]) -> Tensor:
         """Inputs as in evaluation."""
 
+    def expect(self, rows_B: NDArray[np.int64]) -> None:
+        """`training` or `plain` will soon be asked for these rows."""
+
+    def epoch_begins(self) -> None:
+        """An epoch begins, and what the one before has shown about speed may be used."""
+
 
 def draw_keys(samples: Samples, rows_B: NDArray[np.int64], walks_B: NDArray[np.int64] | None) -> NDArray[np.uint64]:
     """What the draws of these showings are keyed by: the images' own keys, told apart where an image comes again."""
@@ -48,12 +56,23 @@ class PixelInputs:
     preprocess: Preprocess
     device: torch.device
 
+    @cached_property
+    def ahead(self) -> ReadAhead:
+        """The samples' pixels, the next ones read while the network works."""
+        return ReadAhead(self.samples.pixels)
+
+    def expect(self, rows_B: NDArray[np.int64]) -> None:
+        self.ahead.expect(rows_B)
+
+    def epoch_begins(self) -> None:
+        self.ahead.epoch_begins()
+
     def training(
         self, rows_B: NDArray[np.int64], epoch: int, step: int, walks_B: NDArray[np.int64] | None = None
     ) -> tuple[Tensor, Tensor]:
         spec, seed = self.recipe.augment, self.recipe.seed
         keys_B = draw_keys(self.samples, rows_B, walks_B)
-        pixels = torch.from_numpy(self.samples.pixels.read(rows_B)).to(self.device)
+        pixels = torch.from_numpy(self.ahead.read(rows_B)).to(self.device)
         images = augment(
             pixels,
             keys_B,
@@ -70,7 +89,7 @@ class PixelInputs:
         return mix(images, labels, len(self.samples.classes), spec=spec, seed=seed, epoch=epoch, keys_N=keys_B, step=step)
 
     def plain(self, rows_B: NDArray[np.int64]) -> Tensor:
-        pixels = network_pixels(self.samples.pixels.read(rows_B), self.preprocess)
+        pixels = network_pixels(self.ahead.read(rows_B), self.preprocess)
         return images_to_tensor(torch.from_numpy(pixels).to(self.device), channels_last=self.channels_last)
 
     @property
@@ -87,6 +106,12 @@ class FeatureInputs:
     features: Features
     recipe: Recipe
     device: torch.device
+
+    def expect(self, rows_B: NDArray[np.int64]) -> None:
+        """Features are looked up too quickly for it to be worth a thread."""
+
+    def epoch_begins(self) -> None:
+        """Nothing to choose."""
 
     def training(
         self, rows_B: NDArray[np.int64], epoch: int, step: int, walks_B: NDArray[np.int64] | None = None

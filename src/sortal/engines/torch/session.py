@@ -71,8 +71,12 @@ class TorchSession:
         order = epoch_order(recipe.sampler, labels_N, batch_size=recipe.batch_size, seed=recipe.seed, epoch=epoch)
         rows_N = self.rows_N[order.places_M]
         steps = self._bounds()
+        self.inputs.epoch_begins()
         for number in range(start, len(steps)):
             low, high = steps[number]
+            for next_low, next_high in steps[number + 1 : number + 2]:
+                for first, last in bounds(next_high - next_low, recipe.batch_size):
+                    self.inputs.expect(rows_N[next_low + first : next_low + last])
             yield Batch(rows_N[low:high], epoch, epoch * len(steps) + number, order.walks_M[low:high])
 
     def train_step(self, batch: Batch, rate: float, progress: float) -> Tensor:
@@ -160,11 +164,13 @@ class TorchSession:
     def _predict(self, rows_N: NDArray[np.int64]) -> NDArray[np.float32]:
         model, size = self._shipped(), self.room.predicted
         model.eval()
+        parts = []
         with torch.inference_mode(), autocast(self.recipe.precision, self.device):
-            parts = [
-                model(self.inputs.plain(rows_N[start : start + size])).float().cpu().numpy()
-                for start in range(0, len(rows_N), size)
-            ]
+            for start in range(0, len(rows_N), size):
+                inputs = self.inputs.plain(rows_N[start : start + size])
+                if start + size < len(rows_N):
+                    self.inputs.expect(rows_N[start + size : start + 2 * size])
+                parts.append(model(inputs).float().cpu().numpy())
         return np.concatenate(parts) if parts else np.zeros((0, len(self.samples.classes)), dtype=np.float32)
 
     def _shipped(self) -> nn.Module:
