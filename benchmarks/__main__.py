@@ -14,6 +14,11 @@ BENCHMARKS = {
     "fashion": "Fashion-MNIST: ours and the seeds' SimpleCNN, time to a test accuracy of 0.92",
     "ladder": "the seeds' networks on the data sets they name: accuracy, epochs, minutes; up to an hour each",
     "imbalance": "a Fashion-MNIST whose classes are ten to one: the planned recipe against plain training, paired macro F1",
+    "finetune-step": "EfficientNet-Lite0 trained whole at 224 pixels: images a second, ours and timm's float32 loop",
+    "features": "frozen features from JPEG files: images a second, ours and eager torch behind torchvision's loader",
+    "photos-epoch": "epochs over photographs of 12 megapixels: ours and ImageFolder behind a DataLoader",
+    "augment": "augmentation of 32 pixels: whole batches of ours and torchvision's v2 image by image",
+    "predict-folder": "a folder of photographs predicted: ours, a plain torch loop, ultralytics; whole commands",
     "kills": "SIGKILL at random moments, then resume: are the weights the same bytes?",
     "startup": "how long `sortal --help` and `sortal predict` take from a cold start, with torch not importable",
     "serving": "sortal serve beside LitServe and FastAPI: load, overload, memory, SIGTERM",
@@ -22,9 +27,19 @@ BENCHMARKS = {
 }
 
 
+def module_of(name: str) -> str:
+    """Where a benchmark stands: 'train-step' in benchmarks/train_step.py."""
+    return f"benchmarks.{name.replace('-', '_')}"
+
+
 def main(words: list[str]) -> int:
-    """Run the benchmark that `words` name; 0, or 1 where a claim did not hold."""
-    about = "\n".join(f"  {name:11} {text}" for name, text in BENCHMARKS.items())
+    """Run the benchmark that `words` name, or the suite of them; 0, or 1 where a claim did not hold."""
+    if words[:1] == ["suite"]:
+        from benchmarks.suite import main as suite
+
+        return suite(words[1:])
+    about = "\n".join(f"  {name:14} {text}" for name, text in BENCHMARKS.items())
+    about += f"\n  {'suite':14} all that measure speed, as a table of ratios"
     first = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, epilog=f"benchmarks:\n{about}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -32,7 +47,7 @@ def main(words: list[str]) -> int:
     first.add_argument("name", choices=BENCHMARKS, metavar="NAME")
     name = first.parse_args(words[:1] or ["--help"]).name
 
-    module = import_module(f"benchmarks.{name.replace('-', '_')}")
+    module = import_module(module_of(name))
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks {name}", description=module.__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
     parser.add_argument("--log", action="store_true", help="write the result to benchmarks/results/, under today's date")
