@@ -11,7 +11,7 @@ from benchmarks.profiling import shares
 from sortal.engines.torch.augment import augment
 from sortal.recipe import Augment
 
-BATCH, SIDE = 512, 32
+BATCH, SIDE = 1024, 32
 SPEC = Augment(
     crop="padded",
     padding=4,

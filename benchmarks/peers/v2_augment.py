@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-BATCH, SIDE = 512, 32
+BATCH, SIDE = 1024, 32
 
 
 class Images(Dataset):  # type: ignore[type-arg]
