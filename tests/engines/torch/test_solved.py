@@ -90,7 +90,7 @@ def test_features_in_pieces_give_the_same_head(monkeypatch: pytest.MonkeyPatch) 
 def test_several_labels_an_image_are_solved_for_too() -> None:
     session = opened(override(RECIPE, ["task=multi_label", "best.monitor=last"]), several=True)
     fitted = fit(session, RECIPE)
-    assert fitted.history[-1]["loss"] < fitted.history[0]["loss"]
+    assert fitted.history[0]["loss"] < 0.5  # guessing costs log 2
 
 
 @pytest.mark.parametrize(

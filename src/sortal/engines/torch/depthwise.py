@@ -33,7 +33,7 @@ class QuickDepthwise(TorchFunctionMode):
             given |= kwargs or {}
             stride, padding = _pair(given.get("stride", 1)), _pair(given.get("padding", 0))
             if stride and padding and _depthwise(given, padding):
-                result: Tensor = _Depthwise.apply(given["input"], given["weight"], stride, padding)  # type: ignore[no-untyped-call]
+                result: Tensor = _Depthwise.apply(given["input"], given["weight"], stride, padding)
                 bias = given.get("bias")
                 return result if bias is None else result + bias.to(result.dtype).reshape(1, -1, 1, 1)
         return func(*args, **(kwargs or {}))
@@ -78,17 +78,15 @@ class _Depthwise(torch.autograd.Function):
 
 
 def _of_input(gradient: Tensor, x: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
-    exact = max(stride) > 1
-    return _native(*_as_float(exact, gradient, x, weight), stride, padding, (True, False, False))[0]
+    if max(stride) > 1:
+        gradient, x, weight = gradient.float(), x.float(), weight.float()
+    return _native(gradient, x, weight, stride, padding, (True, False, False))[0]
 
 
 def _of_weight(gradient: Tensor, x: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
-    exact = max(weight.shape[2:]) >= LARGE_KERNEL
-    return _native(*_as_float(exact, gradient, x, weight), stride, padding, (False, True, False))[1]
-
-
-def _as_float(exact: bool, *tensors: Tensor) -> tuple[Tensor, ...]:
-    return tuple(tensor.float() for tensor in tensors) if exact else tensors
+    if max(weight.shape[2:]) >= LARGE_KERNEL:
+        gradient, x, weight = gradient.float(), x.float(), weight.float()
+    return _native(gradient, x, weight, stride, padding, (False, True, False))[1]
 
 
 def _native(

@@ -72,13 +72,17 @@ class SolvedHead:
             line_search_fn="strong_wolfe",
         )
 
+        loss_of_images = torch.zeros((), device=self.device)
+
         def closure() -> Tensor:
+            nonlocal loss_of_images
             optimizer.zero_grad()
             total = torch.zeros((), device=self.device)
             for features, targets, share in self._parts():
                 loss = self.loss(self.head(features), targets) * share
                 loss.backward()  # type: ignore[no-untyped-call]
                 total += loss.detach()
+            loss_of_images = total.clone()
             decay = self.recipe.optimizer.weight_decay
             if decay:
                 penalty = decay / 2 * torch.stack([parameter.square().sum() for parameter in self.decayed]).sum()
@@ -87,7 +91,9 @@ class SolvedHead:
             return total
 
         with failures_explained():
-            return _as_tensor(optimizer.step(closure))  # type: ignore[no-untyped-call]
+            optimizer.step(closure)  # type: ignore[no-untyped-call]
+            closure()  # where it ended: the loss that is told is that of the weights that are kept
+        return loss_of_images
 
     def _parts(self) -> Iterator[Part]:
         return iter(self._held) if self._held is not None else self._read()
@@ -124,8 +130,3 @@ class SolvedHead:
 
     def weights(self) -> dict[str, NDArray[Any]]:
         return {name: tensor.detach().cpu().numpy().copy() for name, tensor in self.head.state_dict().items()}
-
-
-def _as_tensor(value: Any) -> Tensor:
-    """What the optimiser gives back: the loss before the step."""
-    return torch.as_tensor(value)
