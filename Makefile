@@ -18,14 +18,14 @@ help:
 	@echo "make test-full  all tests"
 	@echo "make check      format, lint, types, layers"
 	@echo "make format     put the code into its form"
-	@echo "make bench      measure ours beside a peer: make bench NAME=startup (docs/benchmarks.md lists them)"
+	@echo "make bench      all that measure speed, as a table of ratios; ARGS=--quick for short forms, NAME=startup for one of them"
 
 setup: $(INSTALLED) chromium
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@echo "installing into $(VENV); PyTorch is large, so this takes minutes"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check -e ".[torch,dev]" -c constraints.txt
+	$(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check -e ".[torch,fast,dev]" -c constraints.txt
 	@touch $@
 
 chromium:
@@ -58,4 +58,4 @@ format: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check -r benchmarks/requirements.txt -c constraints.txt
-	$(BIN)/python -m benchmarks $(NAME) $(ARGS)
+	$(BIN)/python -m benchmarks $(or $(NAME),suite) $(ARGS)

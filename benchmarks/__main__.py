@@ -19,6 +19,11 @@ BENCHMARKS = {
     "train-step": "CIFAR10CNN in training: images a second, ours and the seeds' loop",
     "peak-share": "a residual network in training: share of the measured bf16 matrix peak",
     "exports": "every kind of export of the runs that are named: agreement, accuracy, speed and size beside the bundle",
+    "finetune-step": "EfficientNet-Lite0 trained whole at 224 pixels: images a second, ours and timm's float32 loop",
+    "features": "frozen features from JPEG files: images a second, ours and eager torch behind torchvision's loader",
+    "photos-epoch": "epochs over photographs of 12 megapixels: ours and ImageFolder behind a DataLoader",
+    "augment": "augmentation of 32 pixels: whole batches of ours and torchvision's v2 image by image",
+    "predict-folder": "a folder of photographs predicted: ours, a plain torch loop, ultralytics; whole commands",
     "kills": "SIGKILL at random moments, then resume: are the weights the same bytes?",
     "startup": "how long `sortal --help` and `sortal predict` take from a cold start, with torch not importable",
     "serving": "sortal serve beside LitServe and FastAPI: load, overload, memory, SIGTERM",
@@ -37,8 +42,13 @@ def module_of(name: str) -> str:
 
 
 def main(words: list[str]) -> int:
-    """Run the benchmark that `words` name; 0, or 1 where a claim did not hold."""
-    about = "\n".join(f"  {name:11} {text}" for name, text in BENCHMARKS.items())
+    """Run the benchmark that `words` name, or the suite of them; 0, or 1 where a claim did not hold."""
+    if words[:1] == ["suite"]:
+        from benchmarks.suite import main as suite
+
+        return suite(words[1:])
+    about = "\n".join(f"  {name:14} {text}" for name, text in BENCHMARKS.items())
+    about += f"\n  {'suite':14} all that measure speed, as a table of ratios"
     first = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, epilog=f"benchmarks:\n{about}",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -17,7 +17,20 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-PACKAGES = ("sortal", "numpy", "pillow", "onnxruntime", "pyarrow", "scikit-learn", "torch", "torchvision", "timm", "fastai")
+PACKAGES = (
+    "sortal",
+    "numpy",
+    "pillow",
+    "onnxruntime",
+    "pyarrow",
+    "scikit-learn",
+    "torch",
+    "torchvision",
+    "timm",
+    "openvino",
+    "fastai",
+    "ultralytics",
+)
 
 
 class CommandFailed(RuntimeError):
@@ -133,15 +146,22 @@ def spread(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def record(name: str, results: Sequence[Result], words: Sequence[str]) -> dict[str, Any]:
-    """One benchmark's log entry: what was run, where, when, and what came out."""
+    """One benchmark's log entry: what was run, where, when, and what came out; the first result's figures stand on top."""
+    first = asdict(results[0])
     return {
         "name": name,
-        "date": date.today().isoformat(),
+        **{key: first[key] for key in ("ours", "peer", "unit", "ratio", "accuracy", "runs")},
+        "date": today(),
         "commit": commit(),
         "command": readable(["python", "-m", "benchmarks", *words]),
         "machine": machine(),
         "results": [asdict(result) for result in results],
     }
+
+
+def today() -> str:
+    """The date, as logs are named by it."""
+    return date.today().isoformat()
 
 
 def log(entry: Mapping[str, Any], folder: Path = RESULTS) -> Path:

@@ -54,6 +54,23 @@ def test_who_takes_the_balance_of_classes_in_hand_is_not_contradicted(key: str) 
     assert plan(rare, PROCESSOR, settled={"epochs"})[0].sampler.name == "oversample"
 
 
+def test_the_head_on_few_photographs_is_solved_for_with_a_decay_of_one_over_the_images() -> None:
+    recipe, why = plan(PHOTOGRAPHS, PROCESSOR)
+    assert recipe.optimizer.name == "lbfgs"
+    assert recipe.optimizer.weight_decay == pytest.approx(1 / PHOTOGRAPHS.training_images)
+    assert {"optimizer.name", "optimizer.weight_decay"} <= {decision.key for decision in why}
+
+
+@pytest.mark.parametrize("key", ["learning_rate", "head.kind", "strategy", "optimizer.clip", "loss.name", "sampler.name"])
+def test_who_takes_the_learning_in_hand_gets_a_head_that_is_trained(key: str) -> None:
+    assert plan(PHOTOGRAPHS, PROCESSOR, settled={key})[0].optimizer.name == "adamw"
+    assert plan(PHOTOGRAPHS, PROCESSOR, settled={"epochs", "augment.flip"})[0].optimizer.name == "lbfgs"
+
+
+def test_a_head_that_sees_rare_classes_more_often_is_trained() -> None:
+    assert plan(replace(PHOTOGRAPHS, smallest_class=5), PROCESSOR)[0].optimizer.name == "adamw"
+
+
 def manifest_of(rows: Sequence[tuple[str, str | None, int]]) -> Manifest:
     """So many images of a class in a split."""
     one = dict.fromkeys(SCHEMA.names) | {"width": 8, "height": 8, "grey": True}

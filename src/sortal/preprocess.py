@@ -48,6 +48,7 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 PILLOW = r"PIL\."
+JPEG_START = b"\xff\xd8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ def stored_pixels(data: bytes, preprocess: Preprocess) -> NDArray[np.uint8]:
 
 
 def squared(image: Image.Image, preprocess: Preprocess) -> NDArray[np.uint8]:
-    """The stored pixels of an image that `open_rgb` decoded, `at_least` R; uint8 of shape (R, R, C)."""
+    """The stored pixels of an image that `open_rgb` has decoded with `at_least` R, or at the very scale that it would have."""
     side = preprocess.resize
     square = min(image.size)
     left, top = (image.width - square) // 2, (image.height - square) // 2
@@ -120,6 +121,25 @@ def squared(image: Image.Image, preprocess: Preprocess) -> NDArray[np.uint8]:
     image = image.crop(box) if square == side else image.resize((side, side), INTERPOLATION[preprocess.interpolation], box=box)
     pixels = np.array(image if preprocess.channels == 3 else image.convert("L"))
     return pixels.reshape(side, side, preprocess.channels)
+
+
+def same_scale(data: bytes, width: int, height: int, *sides: int) -> bool:
+    """Whether `open_rgb` decodes an image of so many pixels to the same picture for each of several `at_least`."""
+    if not data.startswith(JPEG_START):
+        return True  # there is only one scale
+    return len({_jpeg_scale(width, height, side) for side in sides}) == 1
+
+
+def _jpeg_scale(width: int, height: int, at_least: int) -> int:
+    """The whole fraction of its size that Pillow's `draft` has a JPEG decoded at: 1, 2, 4 or 8."""
+    room = min(width, height) // at_least
+    return next((scale for scale in (8, 4, 2) if room >= scale), 1)
+
+
+def size_of(data: bytes) -> tuple[int, int]:
+    """Width and height as stored, from the header alone; raises `UnreadableImage`."""
+    _set_pillow()
+    return _recognised(data).size
 
 
 def network_pixels(stored_NRRC: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import crossval, fashion, harness, imbalance, kills, transfer
+from benchmarks import crossval, fashion, harness, imbalance, kills, photographs, predict_folder, rates, suite, transfer
 from benchmarks.__main__ import BENCHMARKS, module_of, show
 
 
@@ -275,3 +275,93 @@ def test_a_command_that_fails_by_itself_is_not_taken_for_killed(tmp_path: Path) 
 @pytest.mark.parametrize("name", sorted(BENCHMARKS))
 def test_every_benchmark_has_its_module(name: str) -> None:
     assert (harness.ROOT / f"{module_of(name).replace('.', '/')}.py").is_file()
+
+
+def _rates(*values: float, **more: object) -> list[harness.Ran]:
+    return [_ran(1.0, json.dumps({"images_per_second": value, **more})) for value in values]
+
+
+def test_rates_are_compared_by_their_medians_and_the_claim_by_the_ratio() -> None:
+    result = rates.faster("x", _rates(30, 10, 20, accuracy=0.9), _rates(10, 9, 1, accuracy=0.8), 2.0)
+    assert (result.ours, result.peer, result.ratio) == (20, 9, pytest.approx(20 / 9))
+    assert result.accuracy == {"ours": 0.9, "peer": 0.8}
+    assert [claim.holds for claim in result.claims] == [True]
+    assert [claim.holds for claim in rates.faster("x", _rates(20), _rates(19), 2.0).claims] == [False]
+    with pytest.raises(ValueError, match="above zero"):
+        rates.faster("x", _rates(0), _rates(1), 1.0)
+
+
+def test_sides_are_run_in_turn() -> None:
+    order = [sys.executable, "-c", "print('{}')"]
+    first, second = rates.in_turn([lambda number: [*order, str(number)], lambda _: order], 2)
+    assert [len(first), len(second)] == [2, 2]
+    assert first[1].command[-1] == "1"
+
+
+def test_a_commented_jpeg_is_another_file_of_the_same_picture() -> None:
+    import io
+
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(buffer, "JPEG")
+    one, other = (photographs.commented(buffer.getvalue(), text) for text in ("number 1", "number 2"))
+    assert one != other
+    pictures = [np.asarray(Image.open(io.BytesIO(data))) for data in (buffer.getvalue(), one, other)]
+    assert all((picture == pictures[0]).all() for picture in pictures)
+
+
+def test_photographs_are_gathered_from_all_splits_and_come_again_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        photographs.draw(tmp_path / "data" / split, each=2, side=32, seed=len(split))
+    once = photographs.gathered(tmp_path / "data", tmp_path / "once", 100)
+    assert sorted(path.name for path in once.iterdir()) == ["spots", "stripes"]
+    assert len(list(once.rglob("*.jpg"))) == 8
+    assert len(list(photographs.gathered(tmp_path / "data", tmp_path / "again", 20, again=True).rglob("*.jpg"))) == 20
+
+
+def test_answers_are_right_where_they_name_their_photographs_folder(tmp_path: Path) -> None:
+    folder = photographs.draw(tmp_path / "photographs", each=1, side=32)
+    lines = ["source,label,probability", f"{folder}/stripes/000.jpg,stripes,0.9", f"{folder}/spots/000.jpg,stripes,0.6"]
+    (tmp_path / "answers.csv").write_text("\n".join(lines))
+    assert predict_folder.right(tmp_path / "answers.csv", folder) == 0.5
+    (tmp_path / "answers.csv").write_text("\n".join(lines[:2]))
+    with pytest.raises(ValueError, match="not one for each photograph"):
+        predict_folder.right(tmp_path / "answers.csv", folder)
+
+
+def _result(*, holds: bool) -> dict[str, object]:
+    claim = {"text": "2 times as many", "holds": holds}
+    return {
+        "name": "x", "ours": 20.0, "peer": 9.0, "unit": "images/s", "ratio": 2.222, "accuracy": {"ours": 0.9, "peer": 0.8},
+        "claims": [claim],
+    }  # fmt: skip
+
+
+def test_the_table_says_what_was_reached_and_what_was_not_run() -> None:
+    rows = [suite.row(_result(holds=True)), suite.row(_result(holds=False)), suite.without("y", "not run: no data")]
+    reached, missed, nothing = suite.table(rows).splitlines()[2:]
+    assert "| 2.22 | 2 times as many: reached | 0.9000, 0.8000 |" in reached
+    assert "NOT reached" in missed
+    assert "not run: no data" in nothing
+
+
+def test_what_has_no_short_form_is_cited_from_its_newest_log_with_its_commit(tmp_path: Path) -> None:
+    for day in ("2026-11-25", "2026-11-26"):
+        entry = {"date": day, "commit": f"of {day}", "results": [_result(holds=True)]}
+        (tmp_path / f"{day}-cifar10-080.json").write_text(json.dumps(entry))
+    row = suite.cited("cifar10-080", tmp_path)
+    assert (row["ratio"], "commit of 2026-11-26" in row["said"]) == (2.222, True)
+    assert suite.cited("cifar10-090", tmp_path)["ratio"] is None
+
+
+def test_how_long_the_suite_takes_counts_only_what_is_run() -> None:
+    entries = [suite.Entry("a", 2, 10), suite.Entry("b", None, 60)]
+    assert (suite.minutes(entries, quick=True), suite.minutes(entries, quick=False)) == (2, 70)
+    assert {entry.name for entry in suite.SUITE} <= BENCHMARKS.keys()
+
+
+def test_one_result_stands_on_top_of_its_entry() -> None:
+    entry = harness.record("x", [rates.faster("x", _rates(20), _rates(10), 2.0)], ["x"])
+    assert (entry["ours"], entry["peer"], entry["ratio"], entry["unit"]) == (20, 10, 2.0, "images/s")
+    assert entry["machine"]["cores"]

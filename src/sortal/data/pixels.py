@@ -25,6 +25,9 @@ from sortal.preprocess import Preprocess, stored_pixels
 VERSION = 1  # of the decoder: another one makes other pixels, which must not be mixed with these
 MEMORY_SHARE = 4  # pixels are held in memory if they need at most a quarter of what is free
 BATCH_BYTES = 8 << 20  # decoded pixels that are written at once
+IDLE = 0.05  # share of an epoch in which the network waited for pixels, from which on it is worth more memory
+IDLE_MEMORY_SHARE = 2  # then half of what is free may be taken
+ROWS_AT_ONCE = 256  # that are read together into memory
 
 
 class StoredPixels:
@@ -45,13 +48,15 @@ class StoredPixels:
         self._lock = threading.Lock()
         side = preprocess.resize
         self.shape = (side, side, preprocess.channels)
-        self._store = RowStore(cache, "pixels", pixels_key(preprocess), self.shape, np.uint8)
+        self._store = open_pixel_store(preprocess, cache)
         self._memory: NDArray[np.uint8] | None = None
         self._places_N = np.full(len(self._sources), -1, np.int64)
         self.where = "on the fly"
         """'memory', 'disk' or 'on the fly'."""
         self.decoded = 0
         """Images decoded so far, by `fill` and by reading on the fly."""
+        self._observe: Observer = ignore
+        self._told_idle = False
 
     def __enter__(self) -> "StoredPixels":
         return self
@@ -76,6 +81,7 @@ class StoredPixels:
             DataError: for an image that was readable when it was scanned and is not any more, by name.
             MachineFailed: where the disk is full; what was finished is kept.
         """
+        self._observe = observe
         used = np.flatnonzero(~self._excluded_N)
         row_of: dict[str, int] = {}
         for row in used.tolist():
@@ -98,6 +104,42 @@ class StoredPixels:
             self.where = "memory"
         else:
             self.where = "disk"
+            needed = len(used) * self._store.row_bytes
+            observe(
+                Note(f"the pixels need {needed / 1e6:,.0f} MB, more than a quarter of the free memory: they stay on the disk")
+            )
+
+    def settle(self, idle: float) -> None:
+        """Choose anew where to read from, told which share of an epoch (0..1) the network waited for pixels.
+
+        Where it waited noticeably and half of the free memory will do, all are held there from now on; what is read stays the
+        same, and it is said in the events.
+        """
+        if self.where == "memory" or idle <= IDLE:
+            return
+        used = np.flatnonzero(~self._excluded_N)
+        needed = len(used) * self._store.row_bytes
+        waited = f"the network waited for pixels for {idle:.0%} of an epoch"
+        if needed > free_memory() // IDLE_MEMORY_SHARE:
+            if not self._told_idle:
+                cure = (
+                    "a smaller image_size, or more memory" if self.where == "disk" else "a larger store.limit, or more memory"
+                )
+                text = (
+                    f"{waited}: they need {needed / 1e6:,.0f} MB, more than half of the free memory; {cure}, would be quicker"
+                )
+                self._observe(Note(text, "warning"))
+            self._told_idle = True
+            return
+        before = self.where
+        memory = np.empty((len(used), *self.shape), np.uint8)
+        for low in range(0, len(used), ROWS_AT_ONCE):
+            memory[low : low + ROWS_AT_ONCE] = self.read(used[low : low + ROWS_AT_ONCE])
+        self._memory = memory
+        self._places_N[used] = np.arange(len(used))
+        self.where = "memory"
+        was = "read from the disk" if before == "disk" else "decoded whenever they were read"
+        self._observe(Note(f"{waited}: they were {was} and are held in memory from here on, {needed / 1e6:,.0f} MB"))
 
     def read(self, rows_B: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Pixels of some rows, uint8 of shape (B, R, R, C). From any thread."""
@@ -156,6 +198,12 @@ class StoredPixels:
             if self._images is None:
                 self._images = open_source(Path(self._root))
             return self._images
+
+
+def open_pixel_store(preprocess: Preprocess, cache: Cache) -> RowStore:
+    """The store of pixels of this preprocessing."""
+    shape = (preprocess.resize, preprocess.resize, preprocess.channels)
+    return RowStore(cache, "pixels", pixels_key(preprocess), shape, np.uint8)
 
 
 def pixels_key(preprocess: Preprocess) -> str:

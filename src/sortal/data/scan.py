@@ -1,17 +1,24 @@
-"""Scanning: from the address of a data set to its manifest. Every image is opened once, in threads; nothing is held."""
+"""Scanning: from the address of a data set to its manifest. Every image is opened once, in threads; nothing is held.
 
+Whoever knows already which pixels a training will want has them kept on the way, so that it need not decode a second time.
+"""
+
+import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from PIL import Image
 
 from sortal.data.facts import Facts, ImageFacts
+from sortal.data.keeping import PixelKeeper
 from sortal.data.layout import Listing, read_tree
 from sortal.data.looks import look
 from sortal.data.parallel import ordered, told
@@ -21,11 +28,14 @@ from sortal.data.tables import read_csv, read_parquet
 from sortal.errors import DataError, UnreadableImage
 from sortal.events import Observer, ignore
 from sortal.manifest import SCHEMA, Manifest
-from sortal.preprocess import MAX_PIXELS, TooManyPixels, open_rgb
+from sortal.preprocess import MAX_PIXELS, TooManyPixels, open_rgb, same_scale, size_of, squared, stored_pixels
 
 NOT_AN_IMAGE = "not an image"
-# A JPEG's smallest scale that still has twice the pixels that the perceptual hash looks at.
-DECODED_SIDE = 64
+# At this scale nearly every network's pixels are made from the same decoded picture. What a JPEG costs is reading its bits, so
+# that a smaller scale, enough for the perceptual hash, would save a seventh of it.
+DECODED_SIDE = 256
+GLIMPSED = 16  # images whose headers are read to guess what a training will want
+SMALL = 64  # pixels up to which it also matters whether they are grey
 CHUNK = 4096  # rows that are held as Python objects before they become columns
 
 
@@ -37,15 +47,36 @@ class Scanned:
     decoded: int
 
 
+@dataclass(frozen=True, slots=True)
+class Glimpse:
+    """What a look at a few images tells before all are opened; the rest may turn out to be otherwise."""
+
+    images: int
+    training_images: int
+    """Of those, the ones that were not put into another split."""
+    classes: tuple[str, ...]
+    side: float
+    """Pixels: the median of the longer side."""
+    grey: bool
+    """Whether all are small and grey."""
+
+
+Keep = Callable[[Glimpse], PixelKeeper | None]
+"""From a first look to where the pixels of all images are kept, or None."""
+
+
 def scan(
     data: str | Path,
     *,
     facts: Facts,
     max_pixels: int = MAX_PIXELS,
+    keep: Keep = lambda glimpse: None,
     observe: Observer = ignore,
     workers: int | None = None,
 ) -> Scanned:
     """Read a folder, zip, tar, CSV, Parquet file or manifest into a manifest, one row an image.
+
+    `keep` may name a place for stored pixels: they are made from the same decoding.
 
     Images that cannot be used become rows with the reason in `exclusion`. Classes are those of the whole set, sorted, never
     those of one split. Splits that are not given stay null; `assign_splits` fills them.
@@ -57,7 +88,9 @@ def scan(
     listing = list_images(Path(data))
     try:
         _check_classes(listing)
-        return _opened(listing, facts, max_pixels, observe, workers)
+        keeper = keep(_glimpse(listing))
+        with contextlib.nullcontext() if keeper is None else keeper:
+            return _opened(listing, facts, keeper, max_pixels, observe, workers)
     finally:
         facts.flush()
         listing.source.close()
@@ -100,6 +133,25 @@ def _one_class(root: Path, name: str, why: str) -> DataError:
     )
 
 
+def _glimpse(listing: Listing) -> Glimpse:
+    """From the headers of a few images; of a tar the first ones, since it is read from the start on."""
+    step = 1 if isinstance(listing.source, TarSource) else max(1, len(listing.names) // GLIMPSED)
+    sides, grey = [], True
+    for name in listing.names[::step][:GLIMPSED]:
+        with contextlib.suppress(UnreadableImage, OSError):
+            data = listing.source.read(name)
+            side = max(size_of(data))
+            sides.append(side)
+            grey = grey and side <= SMALL and _is_grey(open_rgb(data)[0])
+    return Glimpse(
+        images=len(listing.names),
+        training_images=sum(split in (None, "train") for split in listing.splits),
+        classes=tuple(sorted({label for labels in listing.labels for label in labels})),
+        side=median(sides) if sides else 0.0,
+        grey=grey,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Opened:
     """What became of one row's bytes."""
@@ -107,11 +159,15 @@ class _Opened:
     content: str | None
     facts: ImageFacts
     decoded: bool
+    pixels: NDArray[np.uint8] | None = None
+    """Where they are kept and were not there yet."""
 
 
-def _opened(listing: Listing, facts: Facts, max_pixels: int, observe: Observer, workers: int | None) -> Scanned:
+def _opened(
+    listing: Listing, facts: Facts, keeper: PixelKeeper | None, max_pixels: int, observe: Observer, workers: int | None
+) -> Scanned:
     def open_one(row: int) -> _Opened:
-        return _open(listing, row, facts, max_pixels)
+        return _open(listing, row, facts, keeper, max_pixels)
 
     found = ordered(open_one, range(len(listing.names)), workers)
     batches: list[pa.RecordBatch] = []
@@ -119,6 +175,8 @@ def _opened(listing: Listing, facts: Facts, max_pixels: int, observe: Observer, 
     decoded = 0
     for row, opened in enumerate(told(found, what="scan", total=len(listing.names), observe=observe)):
         decoded += opened.decoded
+        if keeper is not None and opened.pixels is not None and opened.content is not None:
+            keeper.put(opened.content, opened.pixels)
         rows.append(_row(listing, row, opened))
         if len(rows) == CHUNK:
             batches.append(pa.RecordBatch.from_pylist(rows, schema=SCHEMA))
@@ -129,18 +187,23 @@ def _opened(listing: Listing, facts: Facts, max_pixels: int, observe: Observer, 
     return Scanned(Manifest(table, classes, str(listing.root), listing.given_splits), decoded)
 
 
-def _open(listing: Listing, row: int, facts: Facts, max_pixels: int) -> _Opened:
+def _open(listing: Listing, row: int, facts: Facts, keeper: PixelKeeper | None, max_pixels: int) -> _Opened:
     try:
         data = listing.source.read(listing.names[row])
     except UnreadableImage as error:
         return _Opened(None, _unreadable(error), decoded=False)
     content = hashlib.sha256(data).hexdigest()
+    wanted = keeper if keeper is not None and keeper.wants(content) else None
     known = facts.get(content)
     if known is not None and (known.width or 0) * (known.height or 0) <= max_pixels:
-        return _Opened(content, known, decoded=False)
-    looks = None
+        if wanted is None or known.problem:
+            return _Opened(content, known, decoded=False)
+        return _Opened(content, known, decoded=True, pixels=stored_pixels(data, wanted.preprocess))
+    looks, pixels = None, None
     try:
         image, width, height, note = open_rgb(data, at_least=DECODED_SIDE, max_pixels=max_pixels)
+        if wanted is not None:
+            pixels = _pixels(data, image, (width, height), wanted)
     except TooManyPixels as error:
         # Not remembered: it depends on the limit, and reading a header costs nothing.
         return _Opened(content, _unreadable(error), decoded=False)
@@ -150,7 +213,14 @@ def _open(listing: Listing, row: int, facts: Facts, max_pixels: int) -> _Opened:
         found = ImageFacts(width, height, perceptual_hash(image), _is_grey(image), note)
         looks = look(image, data, (width, height))
     facts.put(content, found, looks)
-    return _Opened(content, found, decoded=True)
+    return _Opened(content, found, decoded=True, pixels=pixels)
+
+
+def _pixels(data: bytes, image: Image.Image, size: tuple[int, int], keeper: PixelKeeper) -> NDArray[np.uint8]:
+    """Stored pixels, from the picture that is decoded already if they are made from one of that scale."""
+    if same_scale(data, *size, DECODED_SIDE, keeper.preprocess.resize):
+        return squared(image, keeper.preprocess)
+    return stored_pixels(data, keeper.preprocess)
 
 
 def _unreadable(error: UnreadableImage) -> ImageFacts:
@@ -158,6 +228,11 @@ def _unreadable(error: UnreadableImage) -> ImageFacts:
 
 
 def _is_grey(image: Image.Image) -> bool:
+    """Whether red, green and blue are equal everywhere; most pictures show at a few places that they are not."""
+    return all(_has_equal_channels(each) for each in (image.resize((8, 8), Image.Resampling.NEAREST), image))
+
+
+def _has_equal_channels(image: Image.Image) -> bool:
     pixels_HWC = np.asarray(image)
     return bool((pixels_HWC == pixels_HWC[:, :, :1]).all())
 

@@ -13,13 +13,14 @@ MOMENTUM = 0.9
 class Optimizer(Group):
     """How weights move."""
 
-    name: Literal["sgd", "adam", "adamw", "rmsprop", "muon"] = "adamw"
+    name: Literal["sgd", "adam", "adamw", "rmsprop", "muon", "lbfgs"] = "adamw"
     """'sgd' is stochastic gradient descent with momentum; 'adam' adds the decay to the gradients, so that it is scaled as they
     are (Kingma and Ba 2015); 'adamw' is Adam with decoupled decay (Loshchilov and Hutter 2019); 'rmsprop' divides by the
     root of a running mean of squares, with momentum after it; 'muon' moves each weight matrix of the body, and each convolution
     as the matrix of its filters, by the orthogonal matrix nearest to its momentum (Jordan et al. 2024), looking ahead by one
     step, with decoupled decay; what is no matrix, and the head, it leaves to sgd with Nesterov's momentum (`rest_rate`,
-    `rest_momentum`)."""
+    `rest_momentum`); 'lbfgs' solves for a linear head on stored features, with all images and views in each step and no rate
+    to choose (Liu and Nocedal 1989)."""
     momentum: float = Field(default=MOMENTUM, ge=0, lt=1)
     """For sgd, rmsprop and muon."""
     nesterov: bool = False
@@ -35,7 +36,8 @@ class Optimizer(Group):
     """Learning rate of the body's biases, the shifts of norms above all, as a multiple of what it would be. Their decay in each
     step, if they have any, stays that of the other weights."""
     weight_decay: NotNegative = 1e-4
-    """Decay of weights; norms and biases are spared unless `decay_all`."""
+    """Decay of weights; norms and biases are spared unless `decay_all`. For lbfgs half of it times their squares is added to
+    the loss, as 1 / (images x C) of a logistic regression."""
     decay_all: bool = False
     """Decay norms and biases too, as plain training scripts do."""
     clip: NotNegative = 0.0
@@ -63,6 +65,10 @@ class Optimizer(Group):
             )
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov looks ahead along the momentum, which is 0: set momentum, or nesterov = false")
+        if self.name == "lbfgs" and (self.clip or self.accumulate > 1 or self.layer_decay != 1 or self.momentum != MOMENTUM):
+            raise ValueError(
+                "'lbfgs' finds the length of its steps itself: leave clip, accumulate, layer_decay and momentum alone"
+            )
         if self.name in ("adam", "adamw") and self.momentum != MOMENTUM:
             raise ValueError(
                 f"momentum is for sgd, rmsprop and muon, {self.name} has its own: leave it at 0.9, got {self.momentum:g}"

@@ -130,8 +130,9 @@ class Recipe(Group):
     'fp16' the loss is scaled, so that small gradients do not vanish; a step whose gradients overflow is left out."""
     layout: Literal["auto", "nchw", "channels_last"] = "auto"
     """Of images in memory while a network is trained; 'auto' likewise."""
-    runtime: Literal["auto", "torch", "onnx"] = "auto"
-    """What computes the frozen part where its outputs are stored; 'auto' likewise."""
+    runtime: Literal["auto", "torch", "torch_bf16", "onnx", "openvino", "openvino_bf16"] = "auto"
+    """What computes the frozen part where its outputs are stored: torch, ONNX Runtime, or OpenVINO where it is installed.
+    'auto' is measured likewise; those that compute in bf16 are taken only where they hardly change what comes out."""
     frozen: Literal["auto", "stored", "pixels"] = "auto"
     """'stored': what the frozen part gives for each image and for `augment.views` augmented views is computed once and kept.
     'pixels': it is computed in every step, from newly augmented images. 'auto' is written into the run as what it became:
@@ -199,6 +200,7 @@ class Recipe(Group):
                 "decision is for one label an image; of several, each label has a threshold that it is said from: leave it out"
             )
         problems += self._overruled() + self._frozen_problems() + self._unmeasured() + self._small_problems()
+        problems += self._unsolvable()
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -282,6 +284,29 @@ class Recipe(Group):
         """Whether the outputs of what stays frozen may be stored, as far as the recipe says."""
         mixes = bool(self.augment.mixup or self.augment.cutmix)
         return self.keeps_frozen and self.frozen != "pixels" and not mixes
+
+    def _unsolvable(self) -> list[str]:
+        """What a solver does not look at, set to something all the same, and losses that have more than one minimum."""
+        if self.optimizer.name != "lbfgs":
+            return []
+        convex = self.strategy == "features" and self.head.kind == "linear" and self.loss.name == "cross_entropy"
+        if not convex:
+            return ["optimizer.name: 'lbfgs' solves for a linear head with cross-entropy, strategy 'features': take another"]
+        default = type(self).model_fields
+        alone = {
+            "learning_rate": self.learning_rate == default["learning_rate"].default,
+            "batch_size": self.batch_size == default["batch_size"].default,
+            "micro_batch": not self.micro_batch,
+            "schedule": self.schedule == Schedule(),
+            "sampler": self.sampler == Sampler(),
+            "average": self.average == Average(),
+            "head.dropout": not self.head.dropout,
+        }
+        return [
+            f"{key}: 'lbfgs' takes all images at once and finds its own way; leave it, or take another optimizer.name"
+            for key, left in alone.items()
+            if not left
+        ]
 
     def _unmeasured(self) -> list[str]:
         """Monitors that the task has no such score for."""

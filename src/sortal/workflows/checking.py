@@ -13,7 +13,7 @@ import numpy as np
 import sortal
 from sortal.data.facts import Facts
 from sortal.data.measured import remembered
-from sortal.data.scan import Scanned
+from sortal.data.scan import Keep, Scanned
 from sortal.data.scan import scan as scan_images
 from sortal.data.store import Cache
 from sortal.errors import BundleError, DataError, MachineFailed, MissingExtra, SortalError, WeightsError
@@ -78,10 +78,16 @@ def scan(data: str | Path, *, max_pixels: int = MAX_PIXELS, observe: Observer = 
     return scan_counting(data, max_pixels=max_pixels, observe=observe).manifest
 
 
-def scan_counting(data: str | Path, *, max_pixels: int = MAX_PIXELS, observe: Observer = ignore) -> Scanned:
-    """As `scan`, and how many images had to be decoded because the cache did not know them."""
+def scan_counting(
+    data: str | Path,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    keep: Keep = lambda glimpse: None,
+    observe: Observer = ignore,
+) -> Scanned:
+    """As `scan`, and how many images had to be decoded because the cache did not know them; their pixels may be kept."""
     with Facts(Cache.default().facts, observe) as facts:
-        return scan_images(data, max_pixels=max_pixels, facts=facts, observe=observe)
+        return scan_images(data, max_pixels=max_pixels, facts=facts, keep=keep, observe=observe)
 
 
 def check(

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Collection
 from dataclasses import asdict
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +14,19 @@ import sortal
 from sortal import engines, files
 from sortal import recipe as recipes
 from sortal.data.facts import Facts
+from sortal.data.keeping import PixelKeeper
 from sortal.data.measured import remembered
 from sortal.data.pixels import StoredPixels
 from sortal.data.samples import Samples
+from sortal.data.scan import Glimpse
 from sortal.data.split import assign_folds, assign_splits, can_be_held_out, units
 from sortal.data.split import remembered as assigned_sides
 from sortal.data.store import Cache
 from sortal.engines.protocol import Engine
-from sortal.errors import DataError
+from sortal.errors import DataError, SortalError
 from sortal.events import Decision, Note, Observer
 from sortal.manifest import Manifest
+from sortal.plan import Facts as PlanFacts
 from sortal.plan import facts, for_images, plan
 from sortal.preprocess import Preprocess
 from sortal.recipe import Recipe
@@ -39,7 +44,8 @@ def decide(run: Run, asked: dict[str, Any], observe: Observer) -> int:
     """Scan, plan, split and measure; write manifest, decisions and, last, the recipe. Returns how many images were decoded."""
     base = recipes.parse(asked["recipe"]) if asked["recipe"] else None
     max_pixels = (base or recipes.override(Recipe(), [s for s in asked["settings"] if s.startswith("max_pixels")])).max_pixels
-    scanned = scan_counting(asked["data"], max_pixels=max_pixels, observe=observe)
+    keep = partial(_kept, asked, base)
+    scanned = scan_counting(asked["data"], max_pixels=max_pixels, keep=keep, observe=observe)
     precautions = taken(scanned.manifest, observe)
     manifest = precautions.manifest
     decisions: list[Decision] = []
@@ -71,6 +77,34 @@ def decide(run: Run, asked: dict[str, Any], observe: Observer) -> int:
     files.write_text(run.decisions, json.dumps([asdict(decision) for decision in decisions], indent=2, ensure_ascii=False))
     recipes.write(recipe, run.recipe)
     return scanned.decoded
+
+
+def _kept(asked: dict[str, Any], base: Recipe | None, seen: Glimpse) -> PixelKeeper | None:
+    """Where the pixels of the images that are scanned are kept: those that the recipe wants, or likely the planned one.
+
+    Where the guess turns out wrong, images are decoded again; whatever is wrong with the recipe is told after the scan.
+    """
+    try:
+        recipe = base or recipes.override(_likely(seen), asked["settings"])
+        geometry = geometry_of(engines.load(recipe.engine), recipe)
+    except (SortalError, ValueError):
+        return None
+    return PixelKeeper.with_room(geometry, Cache.default(recipe.store.limit), seen.images)
+
+
+def _likely(seen: Glimpse) -> Recipe:
+    """What would be planned if all images were like the few that were seen."""
+    likely = PlanFacts(
+        training_images=seen.training_images,
+        independent=seen.training_images,
+        classes=seen.classes,
+        smallest_class=1,
+        largest_class=1,
+        side=seen.side,
+        grey=seen.grey,
+        given_splits=(),
+    )
+    return plan(likely, engines.load("torch").machine())[0]
 
 
 def planned(manifest: Manifest, *, settled: Collection[str] = ()) -> tuple[Recipe, list[Decision]]:
@@ -125,6 +159,7 @@ def _measured(engine: Engine, recipe: Recipe, geometry: Preprocess, classes: int
     question = {"machine": asdict(engine.machine()), "sortal": sortal.__version__}
     question |= {key: getattr(recipe, key) for key in (*of_recipe, "threads")}
     question["thaw"] = recipe.thaw.model_dump(mode="json")
+    question["installed"] = {name: _version(name) for name in ("onnxruntime", "openvino", recipe.engine)}
 
     def measure() -> dict[str, Any]:
         found, reasons = engine.measured(recipe, geometry, classes)
@@ -133,6 +168,14 @@ def _measured(engine: Engine, recipe: Recipe, geometry: Preprocess, classes: int
     answer = remembered(Cache.default(), question, measure)
     found = recipes.parse(recipe.model_dump(mode="json") | answer["found"])
     return found, [Decision(key, str(getattr(found, key)), reason) for key, reason in answer["reasons"].items()]
+
+
+def _version(package: str) -> str:
+    """Of an installed package; '' where it is not there: what is installed later may be faster."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def _require_training_images(manifest: Manifest) -> None:

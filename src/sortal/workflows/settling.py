@@ -87,7 +87,8 @@ def settled(file: Path, data: str | Path | None, observe: Observer) -> tuple[Ask
     reasons: list[Decision] = []
     if found.recipe == PLANNED:
         manifest = images_of(found, address, observe)
-        start, reasons = planned(only(manifest, "train", "val"))
+        # Rows change how a network learns, so they start from one that is trained, not from a head that is solved for.
+        start, reasons = planned(only(manifest, "train", "val"), settled=["optimizer.name"])
         # Folds are the plan's way to judge few images; here the validation images do.
         reasons = [reason for reason in reasons if not reason.key.startswith("split")]
         rows = rows_of(found, start, place=str(file))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sortal.engines import openvino
 from sortal.engines.torch.engine import ENGINE
 from sortal.preprocess import Preprocess
 from sortal.recipe import Augment, Recipe
@@ -15,7 +16,17 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (11, 40, 40, 3), dtype=np.uin
 KEYS = np.arange(11, dtype=np.uint64) * 977
 
 
-@pytest.mark.parametrize("runtime", ["onnx", "torch"])
+NEEDS_OPENVINO = pytest.mark.skipif(not openvino.installed(), reason="OpenVINO is not installed")
+RUNTIMES = [
+    "onnx",
+    "torch",
+    "torch_bf16",
+    pytest.param("openvino", marks=NEEDS_OPENVINO),
+    pytest.param("openvino_bf16", marks=NEEDS_OPENVINO),
+]
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
 def test_the_features_of_an_image_do_not_depend_on_its_neighbours_to_the_last_bit(runtime: str) -> None:
     frozen = ENGINE.frozen(RECIPE.model_copy(update={"runtime": runtime}), GEOMETRY)
     together = frozen.outputs(PIXELS)
@@ -27,10 +38,22 @@ def test_the_features_of_an_image_do_not_depend_on_its_neighbours_to_the_last_bi
     assert frozen.views(PIXELS[order], KEYS[order]).tobytes() == views[order].tobytes()
 
 
-def test_both_runtimes_give_the_same_features() -> None:
-    in_onnx, in_torch = (ENGINE.frozen(RECIPE.model_copy(update={"runtime": name}), GEOMETRY) for name in ("onnx", "torch"))
-    np.testing.assert_allclose(in_onnx.outputs(PIXELS), in_torch.outputs(PIXELS), rtol=1e-3, atol=1e-4)
-    assert in_onnx.key != in_torch.key
+@pytest.mark.parametrize("runtime", ["onnx", pytest.param("openvino", marks=NEEDS_OPENVINO)])
+def test_every_runtime_in_float32_gives_the_features_of_torch(runtime: str) -> None:
+    other, in_torch = (ENGINE.frozen(RECIPE.model_copy(update={"runtime": name}), GEOMETRY) for name in (runtime, "torch"))
+    np.testing.assert_allclose(other.outputs(PIXELS), in_torch.outputs(PIXELS), rtol=1e-3, atol=1e-4)
+    assert other.key != in_torch.key
+
+
+@pytest.mark.parametrize("runtime", ["torch_bf16", pytest.param("openvino_bf16", marks=NEEDS_OPENVINO)])
+def test_a_runtime_in_bf16_gives_other_bits_and_has_a_key_of_its_own(runtime: str) -> None:
+    reduced, whole = (ENGINE.frozen(RECIPE.model_copy(update={"runtime": name}), GEOMETRY) for name in (runtime, "torch"))
+    assert reduced.key != whole.key
+    if runtime == "openvino_bf16" and not openvino.computes_bf16():
+        pytest.skip("this processor computes in float32 whatever is asked for")
+    found, exact = reduced.outputs(PIXELS), whole.outputs(PIXELS)
+    assert found.dtype == np.float32
+    assert 0 < np.abs(found - exact).max() < 0.1 * np.abs(exact).max()
 
 
 def test_the_key_tells_weights_and_normalisation_apart() -> None:

@@ -196,6 +196,25 @@ def test_too_small_a_network_is_to_become_a_larger_one() -> None:
     assert frozen["change"] == {"head.kind": "mlp"}
 
 
+def test_a_head_that_was_solved_for_has_no_rate_to_lower_and_a_change_of_it_makes_it_one_that_is_trained() -> None:
+    whole = {"learning_rate": 1e-3, "batch_size": 32, "head.dropout": 0.0}
+    solved = {
+        "strategy": "features",
+        "model": "resnet10t",
+        "optimizer.name": "lbfgs",
+        "optimizer.weight_decay": 4e-3,
+        "epochs": 3,
+    }
+    history = [
+        {"epoch": n + 1, "loss": 1.6, "rate": 1e-3} for n in range(3)
+    ]  # above a guess: an image may be far from all others
+    found = {row["kind"]: row for row in diagnose(healthy(whole | solved, history=history))}
+    assert "rate-too-high" not in found
+    assert found["underfitting"]["change"] == {
+        "head.kind": "mlp", "optimizer.name": "adamw", "optimizer.weight_decay": 1e-3, "epochs": 40
+    }  # fmt: skip
+
+
 def test_a_training_that_ended_early_is_not_converged_and_twice_the_epochs_cure_it() -> None:
     recipe = changed(SMALL, {"epochs": 4, "learning_rate": 1e-3})
     found = planted(recipe, "not-converged")

@@ -27,7 +27,9 @@ from sortal.engines.torch.models import table
 from sortal.engines.torch.models.body import Body
 from sortal.engines.torch.models.weights import file_of, licence_of, load_weights, sha256_of
 from sortal.engines.torch.network import Deployed, FromBytes, Network, NetworkInTraining, make_head
+from sortal.engines.torch.runtime import fastest_runtime
 from sortal.engines.torch.session import TorchSession
+from sortal.engines.torch.solved import SolvedHead
 from sortal.engines.torch.start import prepared
 from sortal.engines.torch.thaw import Thawing
 from sortal.errors import NotSupported
@@ -94,10 +96,7 @@ class TorchEngine:
 
     def _fastest_runtime(self, recipe: Recipe, preprocess: Preprocess) -> tuple[str, str]:
         network = self._cut(recipe, preprocess, self._network(recipe, preprocess, classes=2))
-        plain = Recipe.model_validate(recipe.model_dump() | {"runtime": "onnx"})
-        frozen = TorchFrozen(plain, preprocess, network)
-        images = np.zeros((16, preprocess.size, preprocess.size, preprocess.channels), np.uint8)
-        return measure.inference_choice({"onnx": frozen.run, "torch": frozen.in_torch()}, images)
+        return fastest_runtime(TorchFrozen(recipe, preprocess, network))
 
     def frozen(self, recipe: Recipe, preprocess: Preprocess) -> TorchFrozen:
         torch.set_num_threads(recipe.threads or os.cpu_count() or 1)  # 0 before it is measured
@@ -116,7 +115,7 @@ class TorchEngine:
             told="; ".join([phases[0].told, *later]),
         )
 
-    def open(self, recipe: Recipe, preprocess: Preprocess, samples: Samples) -> TorchSession:
+    def open(self, recipe: Recipe, preprocess: Preprocess, samples: Samples) -> TorchSession | SolvedHead:
         # A head's matrices are so small that threads spend their time waiting for each other.
         head_alone = recipe.strategy == "features" and samples.features is not None
         torch.set_num_threads(1 if head_alone else recipe.threads)
@@ -128,6 +127,8 @@ class TorchEngine:
         if stored is not None and head_alone:
             torch.manual_seed(HEAD_SEED ^ recipe.seed)
             head = make_head(recipe.head, stored.features.shape[0], classes)
+            if recipe.optimizer.name == "lbfgs":
+                return SolvedHead(recipe, samples, stored.features, head, device)
             return TorchSession(recipe, samples, head, stored, dict.fromkeys(head.state_dict(), 0), device)
         network = self._in_training(recipe, preprocess, classes, stored=stored is not None)
         if recipe.grow.start < 1:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sortal.augment import draws
 from sortal.augment.sampling import varied_keys
+from sortal.data.ahead import ReadAhead
 from sortal.data.samples import Features, Samples
 from sortal.engines.torch.augment import augment, mix
 from sortal.engines.torch.network import images_to_tensor
@@ -36,6 +37,12 @@ class Inputs(Protocol):
     def plain(self, rows_B: NDArray[np.int64]) -> Tensor:
         """Inputs as in evaluation."""
 
+    def expect(self, rows_B: NDArray[np.int64]) -> None:
+        """`training` or `plain` will soon be asked for these rows."""
+
+    def epoch_begins(self) -> None:
+        """An epoch begins, and what the one before has shown about speed may be used."""
+
 
 def draw_keys(samples: Samples, rows_B: NDArray[np.int64], walks_B: NDArray[np.int64] | None) -> NDArray[np.uint64]:
     """What the draws of these showings are keyed by: the images' own keys, told apart where an image comes again."""
@@ -56,6 +63,17 @@ class PixelInputs:
     recipe: Recipe
     preprocess: Preprocess
     device: torch.device
+
+    @cached_property
+    def ahead(self) -> ReadAhead:
+        """The samples' pixels, the next ones read while the network works."""
+        return ReadAhead(self.samples.pixels)
+
+    def expect(self, rows_B: NDArray[np.int64]) -> None:
+        self.ahead.expect(rows_B)
+
+    def epoch_begins(self) -> None:
+        self.ahead.epoch_begins()
 
     def training(
         self, rows_B: NDArray[np.int64], epoch: int, step: int, walks_B: NDArray[np.int64] | None = None
@@ -85,7 +103,7 @@ class PixelInputs:
     def stored(self, rows_B: NDArray[np.int64]) -> Tensor:
         """Stored pixels on the device, uint8 (B, R, R, C)."""
         if self.resident is None:
-            return torch.from_numpy(self.samples.pixels.read(rows_B)).to(self.device)
+            return torch.from_numpy(self.ahead.read(rows_B)).to(self.device)
         return self.resident.index_select(0, torch.from_numpy(rows_B).to(self.device))
 
     @cached_property
@@ -116,6 +134,12 @@ class FeatureInputs:
     features: Features
     recipe: Recipe
     device: torch.device
+
+    def expect(self, rows_B: NDArray[np.int64]) -> None:
+        """Features are looked up too quickly for it to be worth a thread."""
+
+    def epoch_begins(self) -> None:
+        """Nothing to choose."""
 
     def training(
         self, rows_B: NDArray[np.int64], epoch: int, step: int, walks_B: NDArray[np.int64] | None = None

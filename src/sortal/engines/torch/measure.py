@@ -1,16 +1,15 @@
-"""Choosing by measuring: precision, layout and runtime are whatever is fastest on this machine for this network."""
+"""Choosing by measuring: precision and layout are whatever trains fastest on this machine for this network."""
 
 import time
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch.nn import functional
 
 from sortal.engines.torch import device as devices
 from sortal.engines.torch.losses import summed_loss
 from sortal.engines.torch.network import Network
-from sortal.engines.torch.precision import autocast
+from sortal.engines.torch.precision import learning
 from sortal.recipe import Recipe
 
 # Measuring costs a few steps, so the batch is cut to the pixels of so many photographs. Small images keep theirs: at 28 pixels
@@ -76,20 +75,13 @@ def _seconds_a_step(
 
     def step() -> None:
         with devices.failures_explained():
-            with autocast(precision, device):
+            with learning(precision, device):
                 loss = summed_loss(functional.cross_entropy, model(x), labels)
             loss.backward()  # type: ignore[no-untyped-call]
         model.zero_grad(set_to_none=True)
         devices.wait(device)
 
     return best_of(step, hopeless=hopeless)
-
-
-def inference_choice(candidates: dict[str, Callable[[np.ndarray], object]], images: np.ndarray) -> tuple[str, str]:
-    """The fastest of several ways to run the same images, and the reason with its figures."""
-    rates = {name: len(images) / best_of(lambda run=run: run(images), times=1) for name, run in candidates.items()}  # type: ignore[misc]
-    best = max(rates, key=lambda name: rates[name])
-    return best, "measured images/s of the frozen part: " + ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
 
 
 def best_of(action: Callable[[], object], *, times: int = 2, hopeless: float = float("inf")) -> float:

@@ -40,6 +40,8 @@ def make_optimizer(recipe: Recipe, model: nn.Module, depths: Mapping[str, int]) 
             return torch.optim.AdamW(listed, lr=rate, fused=True)
         case "rmsprop":
             return torch.optim.RMSprop(listed, lr=rate, momentum=spec.momentum)  # torch has no fused one
+        case "lbfgs":
+            raise AssertionError("a head that is solved for has a session of its own")
 
 
 def _groups(recipe: Recipe, model: nn.Module, depths: Mapping[str, int]) -> list[Group]:

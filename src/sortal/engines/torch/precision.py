@@ -1,11 +1,14 @@
 """Reduced precision in training: what a network computes in, and the scale that keeps small fp16 gradients from vanishing."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from sortal.engines.torch.depthwise import QuickDepthwise
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -13,6 +16,13 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 def autocast(precision: str, device: torch.device) -> torch.autocast:
     """Where a network computes in the recipe's precision; for 'float32' as it is."""
     return torch.autocast(device.type, dtype=DTYPES.get(precision), enabled=precision in DTYPES)
+
+
+@contextlib.contextmanager
+def learning(precision: str, device: torch.device) -> Iterator[None]:
+    """Likewise where gradients will be asked for: some of torch's own are slow in bf16."""
+    with autocast(precision, device), QuickDepthwise() if device.type == "cpu" else contextlib.nullcontext():
+        yield
 
 
 def loss_scaler(precision: str, device: torch.device) -> torch.amp.GradScaler:

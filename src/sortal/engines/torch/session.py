@@ -20,7 +20,7 @@ from sortal.engines.torch.losses import summed_loss
 from sortal.engines.torch.network import Network, shipped
 from sortal.engines.torch.optim import make_optimizer, restore_arrays, set_rate, state_arrays
 from sortal.engines.torch.parts import PREDICTED_AT_ONCE, Buffers, Room
-from sortal.engines.torch.precision import autocast, loss_scaler, restore_scaler, scaler_arrays
+from sortal.engines.torch.precision import autocast, learning, loss_scaler, restore_scaler, scaler_arrays
 from sortal.engines.torch.start import SAMPLED, first_layer, whiten
 from sortal.engines.torch.tasks import TASKS
 from sortal.engines.torch.thaw import Thawing
@@ -73,8 +73,12 @@ class TorchSession:
         order = epoch_order(recipe.sampler, labels_N, batch_size=recipe.batch_size, seed=recipe.seed, epoch=epoch)
         rows_N = self.rows_N[order.places_M]
         steps = self._bounds()
+        self.inputs.epoch_begins()
         for number in range(start, len(steps)):
             low, high = steps[number]
+            for next_low, next_high in steps[number + 1 : number + 2]:
+                for first, last in bounds(next_high - next_low, recipe.batch_size):
+                    self.inputs.expect(rows_N[next_low + first : next_low + last])
             yield Batch(rows_N[low:high], epoch, epoch * len(steps) + number, order.walks_M[low:high])
 
     def train_step(self, batch: Batch, rate: float, progress: float) -> Tensor:
@@ -123,7 +127,7 @@ class TorchSession:
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
     def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        with autocast(self.recipe.precision, self.device):
+        with learning(self.recipe.precision, self.device):
             return summed_loss(self.loss, self.model(inputs), targets)
 
     def _smaller(self, inputs: Tensor, progress: float) -> Tensor:
@@ -193,11 +197,13 @@ class TorchSession:
     def _predict(self, rows_N: NDArray[np.int64]) -> NDArray[np.float32]:
         model, size = self._shipped(), self.room.predicted
         model.eval()
+        parts = []
         with torch.inference_mode(), autocast(self.recipe.precision, self.device):
-            parts = [
-                model(self.inputs.plain(rows_N[start : start + size])).float().cpu().numpy()
-                for start in range(0, len(rows_N), size)
-            ]
+            for start in range(0, len(rows_N), size):
+                inputs = self.inputs.plain(rows_N[start : start + size])
+                if start + size < len(rows_N):
+                    self.inputs.expect(rows_N[start + size : start + 2 * size])
+                parts.append(model(inputs).float().cpu().numpy())
         return np.concatenate(parts) if parts else np.zeros((0, len(self.samples.classes)), dtype=np.float32)
 
     def _shipped(self) -> nn.Module:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sortal.errors import RecipeError
 from sortal.evaluation.diagnosis import data, learning, machine
-from sortal.evaluation.diagnosis.case import Case, Diagnosis, changed
+from sortal.evaluation.diagnosis.case import SOLVED, Case, Diagnosis, changed
 
 RULES = (*learning.RULES, *data.RULES, *machine.RULES)
 GRAVITY = ("severe", "warning", "note")
@@ -21,6 +21,9 @@ EXPLAINED = {
     "too-little-data": {"rate-too-high", "underfitting"},
 }
 """Kinds that are not told where one of these is found too, whose consequence they may well be."""
+
+TRAINED = {"optimizer.name": "adamw", "optimizer.weight_decay": 1e-3, "epochs": 40}
+"""How the preset `photos` trains a head."""
 
 __all__ = ["RULES", "Case", "Diagnosis", "changed", "diagnose"]
 
@@ -40,12 +43,18 @@ def diagnose(case: Case) -> tuple[dict[str, Any], ...]:
 
 def _valid(case: Case, change: Mapping[str, Any]) -> dict[str, Any]:
     """The change, without keys that are as they were; nothing where it does not go with the rest of the recipe."""
+    solved = case.recipe.optimizer.name == SOLVED
     try:
         new = changed(case.recipe, change).model_dump(mode="json")
     except RecipeError:
-        return {}
+        return _valid_trained(case, change) if solved and "optimizer.name" not in change else {}
     old = case.recipe.model_dump(mode="json")
     return {key: _at(new, key) for key in change if _at(new, key) != _at(old, key)}
+
+
+def _valid_trained(case: Case, change: Mapping[str, Any]) -> dict[str, Any]:
+    """The change together with what makes a head that was solved for one that is trained: only then rates and orders matter."""
+    return _valid(case, {**TRAINED, **change})
 
 
 def _at(values: Mapping[str, Any], key: str) -> Any:

@@ -11,6 +11,8 @@ from sortal.predictions import Predictions
 from sortal.recipe import Recipe
 
 Severity = Literal["note", "warning", "severe"]
+SOLVED = "lbfgs"
+"""The optimiser that solves for a head: it has no rate, no batches and no order of images."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from sortal.evaluation.diagnosis.case import Case, Diagnosis, Severity, augmenting, rises, tail
+from sortal.evaluation.diagnosis.case import SOLVED, Case, Diagnosis, Severity, augmenting, rises, tail
 
 USUAL = {"sgd": 0.1, "adam": 1e-3, "adamw": 1e-3, "rmsprop": 1e-3, "muon": 0.1}
 """Rates that are usual for each optimiser, by the tutorials."""
@@ -23,6 +23,8 @@ FEW = 2_000
 def rate_too_high(case: Case) -> Diagnosis | None:
     """The loss begins above that of a guess, jumps about while the rate is high, or never leaves the guess."""
     losses, guess, recipe = case.losses, case.guess, case.recipe
+    if recipe.optimizer.name == SOLVED:
+        return None  # it has no rate
     evidence = _blown(case) or _wild(case) or _stuck(case)
     if not evidence:
         return None
@@ -193,7 +195,7 @@ def underfitting(case: Case) -> Diagnosis | None:
 def _more_freedom(case: Case) -> tuple[dict[str, Any], str]:
     """The first of: a rate that moves, less regularisation, a model that can hold more, more epochs."""
     recipe = case.recipe
-    if recipe.learning_rate < LOW[recipe.optimizer.name]:
+    if recipe.optimizer.name != SOLVED and recipe.learning_rate < LOW[recipe.optimizer.name]:
         rate = USUAL[recipe.optimizer.name]
         return {"learning_rate": rate}, f"the rate of {recipe.learning_rate:g} hardly moves anything: {rate:g} is usual"
     strong = {
