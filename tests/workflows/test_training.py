@@ -61,7 +61,16 @@ def test_a_run_holds_everything_and_says_so(coloured: Make, tmp_path: Path) -> N
         "parameters", "trainable_parameters", "decoded", "features_computed", "steps", "images_per_second"
     }  # fmt: skip
     run = trained.run
-    for path in (run.manifest, run.recipe, run.checkpoint, run.predictions, run.report_json, run.report_html, run.result):
+    for path in (
+        run.manifest,
+        run.recipe,
+        run.checkpoint,
+        run.predictions,
+        run.report_json,
+        run.report_html,
+        run.model_card,
+        run.result,
+    ):
         assert path.is_file(), path
     assert json.loads(run.result.read_text()) == result
 
