@@ -1,13 +1,15 @@
 """The process that decodes images for the server: it can open no file, and may be ended at any moment.
 
 What a decoder written in C does with bytes that a stranger sent can be bounded in time and memory, and survived when it goes
-wrong, only in a process of its own. It is started as `python -m sortal.serving.decoder SOCKET BYTES` and imports the one
-preprocessing, nothing else of the server.
+wrong, only in a process of its own. It is started as `python -m sortal.serving.decoder SOCKET MEMORY BYTES` and imports the one
+preprocessing, nothing else of the server. Images come and pixels go through memory that both processes see.
 """
 
 import contextlib
 import io
 import json
+import mmap
+import os
 import signal
 import socket
 import struct
@@ -22,26 +24,28 @@ from sortal.errors import UnreadableImage
 from sortal.preprocess import FORMATS, Preprocess, TooManyPixels, network_pixels, stored_pixels
 
 ASKED = struct.Struct("!II")
-"""Length of the preprocessing as JSON, length of the image's bytes; both follow."""
+"""Length of the preprocessing as JSON, which follows, and of the image's bytes, which lie in the memory."""
 TOLD = struct.Struct("!BI")
-"""What came of it, length of what follows: pixels (uint8, S x S x C), or the reason as UTF-8."""
+"""What came of it, and the length of what lies in the memory: pixels (uint8, S x S x C), or the reason as UTF-8."""
 PIXELS, UNREADABLE, TOO_MANY_PIXELS, TOO_MUCH_MEMORY = range(4)
 READY = b"\x01"
 
 
-def main(descriptor: int, allowed_bytes: int) -> None:
+def main(descriptor: int, memory: int, allowed_bytes: int) -> None:
     """Answer until the other end is closed."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the server that drains still needs this process; it ends it by closing
     connection = socket.socket(fileno=descriptor)
+    shared = mmap.mmap(memory, os.fstat(memory).st_size)
+    os.close(memory)
     load_all()
     confine(allowed_bytes)
     connection.sendall(READY)
     while head := exactly(connection, ASKED.size):
-        about, data = (exactly(connection, length) for length in ASKED.unpack(head))
-        kind, payload = decoded(bytes(about), bytes(data))
+        length, size = ASKED.unpack(head)
+        kind, payload = decoded(bytes(exactly(connection, length)), shared[:size])
+        shared[: len(payload)] = payload
         connection.sendall(TOLD.pack(kind, len(payload)))
-        connection.sendall(payload)
 
 
 def decoded(about: bytes, data: bytes) -> tuple[int, bytes]:
@@ -108,4 +112,4 @@ def confine(allowed_bytes: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(*map(int, sys.argv[1:4]))

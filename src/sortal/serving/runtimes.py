@@ -3,7 +3,7 @@
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,10 +101,10 @@ def openvino_network(graph: bytes, lanes: int) -> Network:
     core = openvino.Core()
     # Without the hint, processors that know bfloat16 are given it, and the answers are others.
     options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": lanes, "NUM_STREAMS": lanes}
-    compiled: dict[int, queue.SimpleQueue[tuple[Callable[..., Any], list[str]]]] = {}
+    compiled: dict[int, queue.SimpleQueue[tuple[Any, list[str]]]] = {}
     one_at_a_time = threading.Lock()
 
-    def requests(size: int, shape: Sequence[int]) -> "queue.SimpleQueue[tuple[Callable[..., Any], list[str]]]":
+    def requests(size: int, shape: Sequence[int]) -> "queue.SimpleQueue[tuple[Any, list[str]]]":
         key = size if len(graph) <= LARGEST_COMPILED_OFTEN else 0
         with one_at_a_time:
             if key not in compiled:
@@ -115,18 +115,21 @@ def openvino_network(graph: bytes, lanes: int) -> Network:
                 wanted = _wanted([next(iter(output.names)) for output in made.outputs])
                 compiled[key] = queue.SimpleQueue()
                 for _ in range(lanes):
-                    compiled[key].put((made.create_infer_request().infer, wanted))
+                    compiled[key].put((made.create_infer_request(), wanted))
         return compiled[key]
 
     def network(images_NSSC: NDArray[np.uint8]) -> NDArray[np.float32]:
         free = requests(len(images_NSSC), images_NSSC.shape[1:])
-        infer, wanted = free.get()
+        request, wanted = free.get()
         try:
+            # Its own memory and its own steps: `infer` takes 0.4 ms more for making dictionaries of them.
+            request.set_input_tensor(0, openvino.Tensor(images_NSSC, shared_memory=True))
+            request.start_async()
+            request.wait()
             # Copied, since the request writes its next answer into the same memory.
-            found = infer({0: images_NSSC})
-            return np.array(_rows([found[name] for name in wanted]))
+            return np.array(_rows([request.get_tensor(name).data for name in wanted]))
         finally:
-            free.put((infer, wanted))
+            free.put((request, wanted))
 
     return network
 
