@@ -18,6 +18,7 @@ from sortal.evaluation.intervals import mean_interval, share_interval
 
 SETS = 5000
 POPULATION = 200_000
+GROUPS = 150
 pytestmark = pytest.mark.slow
 
 
@@ -103,10 +104,10 @@ def test_intervals_over_groups_hold_the_truth_where_those_of_lone_images_would_n
     hits: Counter[str] = Counter()
     alone = 0
     for _ in range(SETS):
-        sizes = generator.integers(1, 8, 60)
-        groups_N = np.repeat(np.arange(60), sizes)
-        right_N = generator.random(len(groups_N)) < np.repeat(generator.beta(8, 2, 60), sizes)  # 0.8 on the whole
-        losses_N = np.repeat(generator.exponential(size=60), sizes) + generator.exponential(size=len(groups_N))
+        sizes = generator.integers(1, 8, GROUPS)
+        groups_N = np.repeat(np.arange(GROUPS), sizes)
+        right_N = generator.random(len(groups_N)) < np.repeat(generator.beta(8, 2, GROUPS), sizes)  # 0.8 on the whole
+        losses_N = np.repeat(generator.exponential(size=GROUPS), sizes) + generator.exponential(size=len(groups_N))
         hits["share"] += holds(share_interval(right_N, groups_N), 0.8)
         hits["mean"] += holds(mean_interval(losses_N, groups_N), 2.0)
         alone += holds(mean_interval(losses_N), 2.0)
