@@ -20,6 +20,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sortal import workflows
+from sortal.decision import ALWAYS_THE_LIKELIEST
 from sortal.errors import DataError, RunExists
 from sortal.estimator import HeldBundle, ImageClassifier
 from sortal.recipe import Recipe
@@ -70,7 +71,7 @@ def nearest_mean_train(data, *, recipe, settings, out, seed):
 class NearestMean:
     def __init__(self, about):
         self.classes, self.means_KD = tuple(about["classes"]), np.array(about["means"])
-        self.bundle = SimpleNamespace(thresholds=tuple(about["thresholds"]))
+        self.bundle = SimpleNamespace(thresholds=tuple(about["thresholds"]), decision=ALWAYS_THE_LIKELIEST)
 
     def predict_proba(self, images):
         pixels = np.stack([small(image if isinstance(image, bytes) else Path(image).read_bytes()) for image in images])
@@ -429,6 +430,15 @@ def test_real_training_learns_is_pickled_and_answers_the_same_in_every_form(own_
             folder.mkdir()
             np.testing.assert_array_equal(again.predict_proba(form(X, folder)), probs)
     assert workflows.load(fitted.bundle_.write(tmp_path / "bundle")).classes == ("0", "1")
+
+
+@pytest.mark.slow
+def test_an_estimator_whose_recipe_lets_it_abstain_says_none(own_cache, forty, tmp_path):
+    X, y = forty
+    settings = (f"decision.costs={{{y[0]}={{{y[-1]}=2.0}}}}", "decision.abstain_cost=1e-9")
+    silent = ImageClassifier(TINY, settings=settings).fit(X, y)
+    assert silent.predict(X[:3]).tolist() == [None] * 3
+    assert silent.predict_proba(X[:3]).shape == (3, 2)
 
 
 @pytest.mark.slow

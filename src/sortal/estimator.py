@@ -174,6 +174,28 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
 
         Raises `UnreadableImage` (also a ValueError) naming what cannot be read.
         """
+        files, classifier = self._files(X), self.bundle_.classifier
+        return classifier.predict_proba(files)[:, self._columns_of(classifier)]
+
+    def predict(self, X: ArrayLike | Sequence[Any]) -> NDArray[Any]:
+        """The most probable label of each image, shape (N,); zeros and ones of shape (N, K) where it may have several.
+
+        Where the recipe's `decision` says so another label, or None where the model abstains.
+        """
+        check_is_fitted(self, "bundle_")
+        classifier = self.bundle_.classifier
+        if not classifier.bundle.decision.always_the_likeliest:
+            label_of = {str(label): label for label in self.classes_} | {None: None}
+            said = [label_of[None if label is None else str(label)] for label in classifier.predict(self._files(X))]
+            return np.array(said, dtype=object if None in said else self.classes_.dtype)
+        probs_NK = self.predict_proba(X)
+        if not classifier.bundle.thresholds:
+            return np.asarray(self.classes_[np.argmax(probs_NK, axis=1)])
+        thresholds_K = np.array(classifier.bundle.thresholds)[self._columns_of(classifier)]
+        return decided(probs_NK, thresholds_K).astype(self._y_dtype)
+
+    def _files(self, X: ArrayLike | Sequence[Any]) -> Iterator[str | Path | bytes]:
+        """Images as paths or encoded bytes; raises for what cannot be used, before the first is drawn."""
         check_is_fitted(self, "bundle_")
         images: Iterable[Any] | None = _files_or_pictures(X)
         if images is None:
@@ -181,18 +203,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
             if numbers.ndim == 2:  # columns are compared with those of fit; images may have another height
                 validate_data(self, X, reset=False, skip_check_array=True)
             images = _pngs(self._pixels(numbers))
-        classifier = self.bundle_.classifier
-        told_NK = classifier.predict_proba(image if isinstance(image, str | Path) else _bytes(image) for image in images)
-        return told_NK[:, self._columns_of(classifier)]
-
-    def predict(self, X: ArrayLike | Sequence[Any]) -> NDArray[Any]:
-        """The most probable label of each image, shape (N,); zeros and ones of shape (N, K) where it may have several."""
-        probs_NK = self.predict_proba(X)
-        classifier = self.bundle_.classifier
-        if not classifier.bundle.thresholds:
-            return np.asarray(self.classes_[np.argmax(probs_NK, axis=1)])
-        thresholds_K = np.array(classifier.bundle.thresholds)[self._columns_of(classifier)]
-        return decided(probs_NK, thresholds_K).astype(self._y_dtype)
+        return (image if isinstance(image, str | Path) else _bytes(image) for image in images)
 
     def _columns_of(self, classifier: "Classifier") -> list[int]:
         """The place of each of `classes_` among the bundle's, which are sorted as text."""

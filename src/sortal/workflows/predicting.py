@@ -149,7 +149,7 @@ class Classifier:
         Images are paths, encoded bytes, or uint8 arrays (H, W, 3) or (H, W). Raises `UnreadableImage` for those that cannot be
         read, by name.
         """
-        answers = self._all(images)
+        answers = self.answers(images)
         told = [as_prediction(answer, self.bundle, top) for answer in answers]
         if top > 1:
             return [prediction["top"] for prediction in told]
@@ -159,10 +159,11 @@ class Classifier:
         """Calibrated probabilities, float32 of shape (N, K); columns in the order of `classes`. Rows sum to one, but where an
         image may have several labels: there each is for itself.
         """
-        probs = [answer.probs_K for answer in self._all(images) if answer.probs_K is not None]
+        probs = [answer.probs_K for answer in self.answers(images) if answer.probs_K is not None]
         return np.stack(probs) if probs else np.zeros((0, len(self.classes)), dtype=np.float32)
 
-    def _all(self, images: ImageLike | Iterable[ImageLike]) -> list[Answer]:
+    def answers(self, images: ImageLike | Iterable[ImageLike]) -> list[Answer]:
+        """One answer an image; raises `UnreadableImage` for those that cannot be read, by name."""
         single = isinstance(images, str | Path | bytes) or (
             isinstance(images, np.ndarray) and images.ndim < 4 and images.dtype == np.uint8
         )
