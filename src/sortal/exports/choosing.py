@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 GOOD = 0.001
-"""Nats of divergence below which a form is as good as another, so that the earlier one, which is quicker, is taken."""
+"""Nats of divergence from which on no slower form is looked for."""
 SMALLEST = 1e-7
 
 
@@ -40,13 +40,13 @@ def halves(images_NSSC: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[n
     return images_NSSC[::2], images_NSSC[1::2] if len(images_NSSC) > 1 else images_NSSC
 
 
-def best(candidates: Iterable[Candidate], source: Run, images_NSSC: NDArray[np.uint8]) -> Choice:
-    """The first candidate within `GOOD` of the source, and else the nearest; later ones are not looked at once one is good."""
+def best(candidates: Iterable[Candidate], source: Run, images_NSSC: NDArray[np.uint8], *, least: int = 1) -> Choice:
+    """The nearest candidate to the source. Of the `least` first all are tried; of later ones none once one is within `GOOD`."""
     source_NK = source(images_NSSC)
     found: list[tuple[float, Candidate]] = []
     for candidate in candidates:
         found.append((divergence(candidate.run(images_NSSC), source_NK), candidate))
-        if found[-1][0] <= GOOD:
+        if len(found) >= least and min(value for value, _ in found) <= GOOD:
             break
     _, chosen = min(found, key=lambda pair: pair[0])
     return Choice(chosen, tuple((each.told, value) for value, each in found), len(images_NSSC))

@@ -42,8 +42,22 @@ def _halved(model: ModelProto) -> ModelProto:
     blocked = [*DEFAULT_OP_BLOCK_LIST, *KEPT_IN_FLOAT32]
     behind = [node.name for node in model.graph.node if node.name.startswith(ADDED)]  # calibration and novelty
     halved: ModelProto = convert_float_to_float16(model, keep_io_types=True, op_block_list=blocked, node_block_list=behind)
+    _without_repeated_casts(halved)
     OnnxModel(halved).topological_sort()  # casts were put at the end
     return halved
+
+
+def _without_repeated_casts(model: ModelProto) -> None:
+    """The converter casts a tensor once for each step that stays in float32, under one name; once is enough."""
+    made: set[str] = set()
+    kept = []
+    for node in model.graph.node:
+        if node.op_type == "Cast" and node.output[0] in made:
+            continue
+        made.update(node.output)
+        kept.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
 
 
 class Onnx:

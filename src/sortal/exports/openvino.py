@@ -6,7 +6,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from os import cpu_count
 from pathlib import Path
@@ -17,10 +17,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from sortal.engines.onnx import chunk_size
+from sortal.engines.onnx import OnnxGraph, chunk_size
 from sortal.errors import MissingExtra
 from sortal.exports import describe
-from sortal.exports.choosing import GOOD, Candidate, best, divergence, halves
+from sortal.exports.choosing import Candidate, best, halves
 from sortal.exports.kind import BFLOAT16, FLOAT32, INT8, Answers, AnySize, Order
 from sortal.preprocess import Preprocess, network_pixels
 
@@ -88,45 +88,37 @@ def _converted(ov: Any, graph: ModelProto) -> Any:
 
 
 def _quantized(ov: Any, model: Any, graph: ModelProto, order: Order) -> tuple[Any, dict[str, Any]]:
-    """The first form that is good: NNCF's, that of ONNX Runtime, NNCF's without the layers that hurt. Weights per channel."""
-    from sortal.exports.int8 import quantized
-
+    """The nearest of NNCF's form and of those that ONNX may take, some without the layers that hurt; weights per channel."""
     try:
         import nncf
     except ModuleNotFoundError as error:
         raise MissingExtra("NNCF (needed for OpenVINO in int8)", "export") from error
+    from sortal.exports.int8 import Work, forms, named
 
     calibrating_NSSC, judging_NSSC = halves(network_pixels(order.training(), order.bundle.preprocess))
-    core = ov.Core()
-    source = _runner(ov, core, model, COMPUTED_IN[FLOAT32])
-    source_NK = source(judging_NSSC)
-    images = nncf.Dataset([image[None] for image in calibrating_NSSC])
-    behind = nncf.IgnoredScope(patterns=[r"sortal\..*"], validate=False)  # from logits to probabilities, to novelty
-    options = {"ignored_scope": behind, "subset_size": len(calibrating_NSSC), "target_device": nncf.TargetDevice.CPU}
+    core, whole = ov.Core(), named(graph)
 
-    def agreement(compiled: Any, judged: Iterable[NDArray[np.uint8]]) -> float:
-        found_NK = np.concatenate([compiled(image)[0] for image in judged])
-        return 1 - divergence(found_NK, source_NK)  # NNCF divides by the value of the model that is not quantised
+    def run(found: Any) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+        return _runner(ov, core, found, COMPUTED_IN[FLOAT32])
 
-    def candidates() -> Iterator[Candidate]:
+    def candidates(folder: Path) -> Iterator[Candidate]:
         with _quiet(nncf):
-            plain = nncf.quantize(model.clone(), images, preset=nncf.QuantizationPreset.PERFORMANCE, **options)
-        yield Candidate("all layers", plain, _runner(ov, core, plain, COMPUTED_IN[FLOAT32]))
-        ours = quantized(graph, order)  # by ONNX Runtime, which may have left layers out
-        read = _converted(ov, ours.model)
-        yield Candidate(f"as for ONNX: {ours.choice.candidate.told}", read, _runner(ov, core, read, COMPUTED_IN[FLOAT32]))
-        with _quiet(nncf):
-            kept = nncf.quantize_with_accuracy_control(
+            plain = nncf.quantize(
                 model.clone(),
-                images,
-                nncf.Dataset([image[None] for image in judging_NSSC]),
-                validation_fn=agreement,
-                max_drop=GOOD,
-                **options,
+                nncf.Dataset([image[None] for image in calibrating_NSSC]),
+                preset=nncf.QuantizationPreset.PERFORMANCE,
+                ignored_scope=nncf.IgnoredScope(patterns=[r"sortal\..*"], validate=False),  # from logits to probabilities
+                subset_size=len(calibrating_NSSC),
+                target_device=nncf.TargetDevice.CPU,
             )
-        yield Candidate("without the layers that hurt most", kept, _runner(ov, core, kept, COMPUTED_IN[FLOAT32]))
+        yield Candidate("by NNCF", plain, run(plain))
+        graph_of = OnnxGraph(whole.SerializeToString())
+        for form in forms(Work(folder, whole, calibrating_NSSC), graph_of, judging_NSSC, order):
+            read = _converted(ov, form.model)
+            yield Candidate(f"by ONNX Runtime, {form.told}", read, run(read))
 
-    chosen = best(candidates(), source, judging_NSSC)
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = best(candidates(Path(folder)), run(model), judging_NSSC, least=3)
     return chosen.candidate.model, {"quantization": chosen.to_json()}
 
 

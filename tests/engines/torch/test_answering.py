@@ -68,3 +68,20 @@ def test_novelty_by_steps_that_nobody_foresaw_is_refused_by_name(tmp_path: Path)
     onnx.save(model, tmp_path / "model.onnx")
     with pytest.raises(NotSupported, match="GridSample"):
         Answering(Deployed(net, CALIBRATORS[0]), tmp_path / "model.onnx")
+
+
+def test_in_float16_what_stands_behind_the_network_stays_in_float32(tmp_path: Path) -> None:
+    from sortal.exports.graphs import of_any_size
+    from sortal.exports.onnx import _halved
+
+    net = network()
+    graph = with_answers(graph_of(net), CALIBRATORS[1], memory(net), {})
+    halved = _halved(onnx.load_from_string(graph))
+    onnx.checker.check_model(of_any_size(halved, Preprocess(size=16, resize=16)))
+    kept = {each.name: each.data_type for each in halved.graph.initializer if each.name.startswith("sortal.")}
+    assert kept["sortal.memory"] == TensorProto.FLOAT
+    assert any(each.data_type == TensorProto.FLOAT16 for each in halved.graph.initializer)
+    images = np.random.default_rng(1).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
+    expected, found = OnnxGraph(graph).outputs(images), OnnxGraph(halved.SerializeToString()).outputs(images)
+    assert np.abs(found["probabilities"] - expected["probabilities"]).max() < 0.01
+    assert np.abs(found["novelty"] - expected["novelty"]).max() < 0.01

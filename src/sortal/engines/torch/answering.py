@@ -56,13 +56,22 @@ class Answering(nn.Module):
         return probabilities, known[NOVELTY]
 
 
+def _largest(x: Tensor, count: int) -> Tensor:
+    """The `count` largest of each row, the largest first, (N, count): one after the other, since LiteRT cannot sort."""
+    places, found = torch.arange(x.shape[1]), []
+    for _ in range(count):
+        found.append(x.amax(dim=1, keepdim=True))
+        x = torch.where(places == x.argmax(dim=1, keepdim=True), -torch.inf, x)
+    return torch.cat(found, dim=1)
+
+
 STEPS: dict[str, Callable[[list[Tensor], Step], Tensor]] = {
     "Sub": lambda values, _: values[0] - values[1],
     "Div": lambda values, _: values[0] / values[1],
     "Max": lambda values, _: torch.maximum(values[0], values[1]),
     "MatMul": lambda values, _: values[0] @ values[1],
     "ReduceL2": lambda values, step: values[0].square().sum(step.attributes["axes"], keepdim=True).sqrt(),
-    "TopK": lambda values, step: values[0].topk(step.whole[0], dim=step.attributes["axis"]).values,
+    "TopK": lambda values, step: _largest(values[0], step.whole[0]),
     "Gather": lambda values, step: values[0].select(step.attributes["axis"], step.whole[0]),
 }
 
