@@ -20,7 +20,7 @@ from sortal.recipe import Augment, Recipe
 
 BATCH = 32
 GEOMETRY = Preprocess(224, 256)
-RECIPE = Recipe(layout="channels_last", augment=Augment(crop="resized", scale=(0.08, 1.0), flip=0.5))
+RECIPE = Recipe(strategy="full", layout="channels_last", augment=Augment(crop="resized", scale=(0.08, 1.0), flip=0.5))
 
 
 def main() -> None:
