@@ -14,12 +14,12 @@ from sortal.health.neighbours import Floats, Index
 from sortal.health.same import SAME, Thumbs, likeness, likeness_when_cut
 
 NEIGHBOURS = 8
-"""Of each picture, and as many of its mirror. A planted copy of CIFAR-10 is among the nearest three but for one in 300, small
-ones of a tenth or so, which the perceptual hash finds."""
+"""Of each picture, and as many of its mirror. Of 200 planted copies of CIFAR-10's pictures all but two are among the nearest
+three; those two were made smaller, which the perceptual hash does not mind."""
 CUT_NEIGHBOURS = 3
 """Of those, how many are also tried as cuts of each other, which takes ten times as long."""
 LIKE = 0.4
-"""Likeness of features from which on two pictures are compared. Of the planted copies one in a hundred is below."""
+"""Likeness of features from which on two pictures are compared. Of 200 planted copies two are below."""
 ALIKE = 0.8
 """Correlation from which on a picture keeps company: where strangers are that much alike, likeness proves little."""
 COMPANY = 2
