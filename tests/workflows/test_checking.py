@@ -14,6 +14,7 @@ from sortal.data.graphs import Graph
 from sortal.errors import BundleError, DataError, MissingExtra
 from sortal.events import Progress
 from sortal.manifest import Manifest
+from sortal.predictions import Predictions
 from sortal.preprocess import Preprocess
 from sortal.workflows import checking, seeing
 from sortal.workflows.precautions import taken
@@ -61,6 +62,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         raise MissingExtra("torch (needed to train with torch)", name)
 
     monkeypatch.setattr(engines, "load", missing)
+    monkeypatch.setattr(seeing, "find_spec", lambda name: None)
 
 
 def draw(folder: Path, *, each: int, seed: int = 0, side: int = 96) -> None:
@@ -306,3 +308,53 @@ def test_an_image_that_changed_since_the_scan_is_named(photographs, tiny_network
     monkeypatch.setattr(checking, "scan", then_change)
     with pytest.raises(DataError, match=r"train/spots/003\.jpg .* its bytes have changed"):
         workflows.check(photographs)
+
+
+def a_run_of(photographs: Path, run: Path, *, taken_for: dict[str, str]) -> None:
+    """A finished run's folder as `check` reads it: its images, and a model that is sure and right but for some images."""
+    run.mkdir()
+    manifest = checking.scan(photographs)
+    manifest.save(run / "manifest.parquet")
+    (run / "run.json").write_text(json.dumps({"format": 1}))
+    (run / "result.json").write_text("{}")
+    test = manifest.split("test")
+    probs = np.full((len(test), 2), 0.01, np.float32)
+    for row, (source, (label,)) in enumerate(zip(test.sources, test.column("labels"), strict=True)):
+        probs[row, manifest.classes.index(taken_for.get(source, label))] = 0.99
+    splits = ("test",) * len(test)
+    Predictions(tuple(test.sources), manifest.classes, probs, test.labels_N, splits_N=splits).save(run / "predictions.parquet")
+
+
+def test_of_a_run_its_model_judges_the_labels_also_without_a_network(photographs, tmp_path, no_network) -> None:
+    a_run_of(photographs, tmp_path / "run", taken_for={"test/spots/003.jpg": "stripes"})
+    health = workflows.check(tmp_path / "run")
+    (finding,) = [finding for finding in health.findings if finding.kind == "label"]
+    assert (finding.images, finding.proposed) == (("test/spots/003.jpg",), ("stripes",))
+    assert "by the run's model" in finding.detail
+    assert "label errors" not in health.left_out
+    assert health.to_json()["splits"] == {"train": 52, "test": 24}
+
+
+def test_the_smallest_sets_are_checked_too(tmp_path, tiny_network) -> None:
+    draw(tmp_path / "set", each=1)
+    health = workflows.check(tmp_path / "set")
+    assert health.to_json()["images"] == 2
+    assert kinds(health) == {"few-images"}
+
+
+def test_a_library_that_is_missing_is_named_with_what_it_would_have_found(photographs, tiny_network, monkeypatch) -> None:
+    there = checking.find_spec
+    monkeypatch.setattr(checking, "find_spec", lambda name: None if name in ("usearch", "cleanlab") else there(name))
+    health = workflows.check(photographs)
+    assert set(health.left_out) == {"label errors", "classes that are alike", "near copies that are mirrored or cut"}
+    assert "cleanlab" in health.left_out["label errors"]
+    assert "sortal[check]" in health.left_out["label errors"]
+
+
+def test_what_an_earlier_check_took_for_a_copy_is_taken_back(tmp_path, tiny_network) -> None:
+    draw(tmp_path / "set", each=24)
+    altered(tmp_path / "set" / "spots" / "000.jpg", tmp_path / "set" / "spots" / "mirrored.jpg", ImageOps.mirror)
+    workflows.check(tmp_path / "set")
+    (tmp_path / "set" / "spots" / "mirrored.jpg").unlink()
+    workflows.check(tmp_path / "set")
+    assert taken(checking.scan(tmp_path / "set"), lambda event: None).decisions == []

@@ -36,7 +36,8 @@ if TYPE_CHECKING:  # ONNX Runtime is loaded when there is something to look at
 
 VERSION = 1
 """Of what is asked and how: what another version found is not believed."""
-NEEDED = {"cleanlab": LABELS, "usearch": TWINS}
+ALIKE = "classes that are alike"
+NEEDED = {"cleanlab": (LABELS, ALIKE), "usearch": (TWINS,)}
 """Libraries without which something is left out."""
 
 
@@ -108,6 +109,7 @@ def check(
     judge = None if run is None else Predictions.load(run.predictions)
     cache = Cache.default()
     through, left_out = _sight(manifest, cache, observe)
+    left_out = _asked_of(manifest, left_out, judge)
     with ExitStack() as opened:
         pictures = None
         if through is not None:
@@ -117,11 +119,13 @@ def check(
             try:
                 pictures.fill(observe)
             except MachineFailed as error:
-                pictures, left_out = None, _all_left_out(error)
+                pictures, left_out = None, _asked_of(manifest, _all_left_out(error), judge)
         answer = _remembered(manifest, judge, pictures, left_out, through, cache, observe)
     found = [_finding(values) for values in answer["findings"]]
     with Facts(cache.facts, observe) as facts:
-        facts.remember_assigned(manifest.root, GROUPS, answer["groups"])
+        # Also of whom there is no copy: what an earlier check took for one is taken back.
+        none = dict.fromkeys(manifest.used.column("content"), "")
+        facts.remember_assigned(manifest.root, GROUPS, none | answer["groups"])
     if target is None:
         return Health(manifest, found, left_out)
     fixed = cured(manifest, answer["groups"], answer["quarantine"])
@@ -131,7 +135,8 @@ def check(
 
 def _sight(manifest: Manifest, cache: Cache, observe: Observer) -> "tuple[Sight | None, dict[str, str]]":
     """The network to look with, or None; and what is left out without it, or without a library, with the reason."""
-    left_out = {what: str(MissingExtra(name, "check")) for name, what in NEEDED.items() if find_spec(name) is None}
+    missing = {name: MissingExtra(name, "check") for name in NEEDED if find_spec(name) is None}
+    left_out = {what: _told(error) for name, error in missing.items() for what in NEEDED[name]}
     from sortal.workflows.seeing import sight
 
     try:
@@ -140,9 +145,21 @@ def _sight(manifest: Manifest, cache: Cache, observe: Observer) -> "tuple[Sight 
         return None, _all_left_out(error)
 
 
+def _asked_of(manifest: Manifest, left_out: Mapping[str, str], judge: Predictions | None) -> dict[str, str]:
+    """What is left out of these images, less what a run's model makes up for, and with what several labels do not allow."""
+    if manifest.task == "multi_label":
+        return {**left_out, **dict.fromkeys((LABELS, ALIKE, "shortcuts"), "images have several labels, or none")}
+    if judge is not None and find_spec("cleanlab") is not None:
+        return {what: reason for what, reason in left_out.items() if what not in (LABELS, ALIKE)}
+    return dict(left_out)
+
+
 def _all_left_out(error: SortalError) -> dict[str, str]:
-    reason = f"{error.message} ({error.hint})" if error.hint else error.message
-    return dict.fromkeys([LABELS, TWINS, "classes that are alike", "drift of what the images show"], reason)
+    return dict.fromkeys([LABELS, TWINS, ALIKE, "drift of what the images show"], _told(error))
+
+
+def _told(error: SortalError) -> str:
+    return f"{error.message} ({error.hint})" if error.hint else error.message
 
 
 def _remembered(
@@ -174,7 +191,7 @@ def _asked(
     seen = glanced(manifest.used, observe)
     if pictures is not None and len(pictures):
         seen = with_features(manifest, seen, pictures, left_out, told)
-    if judge is not None and manifest.task == "multi_class":
+    if judge is not None and LABELS not in left_out:
         seen = with_predictions(manifest, seen, judge)
     with told.step():
         found = copies.find(images_of(manifest.used, seen.pixels), seen.twins_N)

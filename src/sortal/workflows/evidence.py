@@ -116,7 +116,7 @@ def with_features(manifest: Manifest, seen: Seen, pictures: "Pictures", left_out
         twins_N = None if found is None else twins(found, pictures.thumbs(), np.array(used.column("phash"), np.uint64))
     seen = replace(seen, twins_N=twins_N, features_ND=features_ND)
     with told.step():
-        if used.task != "multi_class" or LABELS in left_out:
+        if LABELS in left_out:
             return seen
         images = images_of(used, seen.pixels)
         units_N = units_of(used, images, copies.find(images, twins_N))

@@ -3,6 +3,7 @@
 Nothing here needs a network, so that it takes no time to speak of; what `sortal check` found with one is remembered and used.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from sortal.data.facts import Facts
@@ -40,10 +41,17 @@ def taken(manifest: Manifest, observe: Observer) -> Precautions:
     seen = replace(glanced(manifest.used, observe), cues=None)  # heads are left to `sortal check`
     found = copies.find(images_of(manifest.used, seen.pixels))
     with Facts(Cache.default().facts, observe) as facts:
-        checked = facts.assigned(manifest.root, GROUPS)
-    names = groups_of(manifest, found, seen) | checked
+        known = facts.assigned(manifest.root, GROUPS)
+    checked = {content: group for content, group in known.items() if group}
+    names = _beyond(known, groups_of(manifest, found, seen)) | checked
     grouped = with_groups(manifest, names)
     return Precautions(grouped, _told(grouped, names, checked), seen, found)
+
+
+def _beyond(known: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str]:
+    """Those groups in which is an image that `sortal check` has not seen; of the others it knows better."""
+    unknown = {group for content, group in names.items() if content not in known}
+    return {content: group for content, group in names.items() if group in unknown}
 
 
 def groups_of(manifest: Manifest, found: Found, seen: Seen) -> dict[str, str]:
