@@ -14,6 +14,7 @@ from sortal.workflows.diagnosing import _warnings
 Make = Callable[..., Path]
 
 
+@pytest.mark.slow
 def test_weights_that_see_far_smaller_pictures_than_they_were_trained_on_are_found_in_a_real_run(
     coloured: Make, tmp_path: Path
 ) -> None:

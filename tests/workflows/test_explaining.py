@@ -111,6 +111,7 @@ def test_an_image_that_cannot_be_read_is_named_and_the_others_are_explained(run:
     assert set(explained.to_json()) == {"maps", "errors"}
 
 
+@pytest.mark.slow
 def test_more_images_than_go_through_together_keep_their_order(run: tuple[Path, Path], tmp_path: Path) -> None:
     maps = explain(run[0], [run[1]], out=tmp_path).maps
     assert len(maps) == 42
@@ -202,6 +203,7 @@ def test_a_training_is_diagnosed_in_its_first_report(run: tuple[Path, Path]) -> 
         assert set(row) == {"kind", "severity", "evidence", "cure", "change"}
 
 
+@pytest.mark.slow
 def test_cross_validated_images_are_broken_by_the_models_that_never_saw_them(coloured: Make, tmp_path: Path) -> None:
     run = train(coloured(), recipe=FROZEN, out=tmp_path / "run").run
     events: list[Event] = []
@@ -251,6 +253,7 @@ def test_several_labels_are_explained_by_the_likeliest(patches: Make, tmp_path: 
     assert set(told["maps"]) <= {mistake["source"] for mistake in told["mistakes"]}
 
 
+@pytest.mark.slow
 def test_a_transformer_is_explained_by_its_attention(coloured: Make, tmp_path: Path) -> None:
     recipe = RECIPE.model_copy(update={"model": "test_vit", "image_size": 48, "epochs": 1})
     data = coloured(each=8, side=48)

@@ -91,7 +91,12 @@ def transformer() -> Network:
 
 @pytest.mark.parametrize(
     ("name", "method"),
-    [("convolutional", GRAD_CAM), ("convolutional", INTEGRATED), ("transformer", ROLLOUT), ("transformer", INTEGRATED)],
+    [
+        ("convolutional", GRAD_CAM),
+        ("transformer", ROLLOUT),
+        pytest.param("convolutional", INTEGRATED, marks=pytest.mark.slow),
+        ("transformer", INTEGRATED),
+    ],
 )
 def test_a_map_passes_the_sanity_checks(name: str, method: str, request: pytest.FixtureRequest) -> None:
     """It finds what the network decides by, deletion costs more than at random, and random weights change it."""
@@ -182,6 +187,7 @@ def test_a_transformer_that_averages_its_patches_has_a_map_too() -> None:
     assert (np.ptp(found, axis=(1, 2)) > 0.01 * found.max(axis=(1, 2))).all()
 
 
+@pytest.mark.slow
 def test_patches_that_mix_without_attention_have_neither_maps_nor_rollout() -> None:
     net = network("gmixer_12_224", 224)
     assert methods(net, 224) == (INTEGRATED,)

@@ -108,6 +108,7 @@ def test_wrong_labels_planted_among_held_out_images_are_label_noise_and_hard_ima
     assert "of all 600 it is wrong in" in found["evidence"]
 
 
+@pytest.mark.slow
 def test_a_network_trained_on_wrong_labels_is_diagnosed_from_its_predictions() -> None:
     images, labels, held = squares((40, 40, 40), held_out=60)
     noisy = labels.copy()
