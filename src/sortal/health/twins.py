@@ -22,8 +22,8 @@ LIKE = 0.4
 """Likeness of features from which on two pictures are compared. Of 200 planted copies two are below."""
 ALIKE, COMPANY = 0.7, 1
 """Correlation from which on a picture keeps company, and how many it may have: where strangers are that much alike, likeness
-proves little. Of 2,000 pictures of clothes (Fashion-MNIST) 429 pairs correlate by `SAME` and more, and 9 are told; of the 300 planted
-copies none is lost."""
+proves little. Of 2,000 pictures of clothes (Fashion-MNIST) 429 pairs correlate by `SAME` and more, and 9 are told; of the 300
+planted copies none is lost."""
 CERTAIN = 0.985
 """Correlation that two pictures in company need to be called copies."""
 
