@@ -89,10 +89,10 @@ def test_the_log_of_a_softmax_is_safe_and_has_a_bottom() -> None:
 
 @pytest.mark.parametrize(
     ("faults", "method"),
-    [({}, {"none", "temperature"}), ({"sure": 2.5}, {"temperature"}), ({"shift": 2.0}, {"vector"})],
+    [({}, ["none", "temperature"]), ({"sure": 2.5}, ["temperature"]), ({"shift": 2.0}, ["vector"])],
     ids=str,
 )
-def test_the_method_is_chosen_by_the_fault(faults: dict[str, float], method: set[str]) -> None:
+def test_the_method_is_chosen_by_the_fault(faults: dict[str, float], method: list[str]) -> None:
     choice = chosen(*drawn(1000, **faults), "softmax")  # type: ignore[arg-type]
     assert choice.calibrator.method in method
     assert [each.method for each in choice.candidates] == ["none", "temperature", "vector", "isotonic"]
