@@ -6,6 +6,7 @@ newest log in benchmarks/results/. A benchmark whose data is not at hand, or tha
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import time
@@ -30,6 +31,10 @@ class Entry:
 
 
 SUITE = (
+    Entry("cifar10-080", None, 75, "cifar10"),
+    Entry("cifar10-090", None, 60, "cifar10"),
+    Entry("train-step", 2, 12, "cifar10"),
+    Entry("peak-share", 2, 10),
     Entry("finetune-step", 2, 8),
     Entry("features", 2, 15, "photos"),
     Entry("photos-epoch", 2, 12, "photos"),
@@ -114,7 +119,9 @@ def without(name: str, said: str, *, failed: bool = False) -> dict[str, Any]:
 
 def cited(name: str, folder: Path = RESULTS) -> dict[str, Any]:
     """The row of a benchmark that has no short form: what its newest log says, with its date and commit."""
-    logs = sorted(folder.glob(f"*-{name}.json"))
+    named = re.compile(rf"(\d{{4}}-\d\d-\d\d)-{re.escape(name)}(?:-(\d+))?\.json")
+    found = [(match[1], int(match[2] or 1), path) for path in folder.iterdir() if (match := named.fullmatch(path.name))]
+    logs = [path for _, _, path in sorted(found)]
     if not logs:
         return without(name, "no short form, and no log of a full run yet")
     entry = json.loads(logs[-1].read_text(encoding="utf-8"))

@@ -350,8 +350,9 @@ def test_what_has_no_short_form_is_cited_from_its_newest_log_with_its_commit(tmp
     for day in ("2026-11-25", "2026-11-26"):
         entry = {"date": day, "commit": f"of {day}", "results": [_result(holds=True)]}
         (tmp_path / f"{day}-cifar10-080.json").write_text(json.dumps(entry))
+    (tmp_path / "2026-11-26-cifar10-080-2.json").write_text(json.dumps(entry | {"commit": "of the second"}))
     row = suite.cited("cifar10-080", tmp_path)
-    assert (row["ratio"], "commit of 2026-11-26" in row["said"]) == (2.222, True)
+    assert (row["ratio"], "commit of the second" in row["said"]) == (2.222, True)
     assert suite.cited("cifar10-090", tmp_path)["ratio"] is None
 
 

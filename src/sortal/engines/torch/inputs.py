@@ -70,7 +70,8 @@ class PixelInputs:
         return ReadAhead(self.samples.pixels)
 
     def expect(self, rows_B: NDArray[np.int64]) -> None:
-        self.ahead.expect(rows_B)
+        if self.resident is None:
+            self.ahead.expect(rows_B)
 
     def epoch_begins(self) -> None:
         self.ahead.epoch_begins()
