@@ -72,3 +72,19 @@ def test_what_is_likely_to_be_fast_is_measured_first_and_sets_the_bound_for_the_
     assert seen == [
         ("bf16", "channels_last", float("inf")), ("float32", "channels_last", 1.0), ("float32", "nchw", 1.0),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(0.01, 1 + 8), (0.2, 1 + 3), (5.0, 1 + 2)])
+def test_short_steps_are_repeated_for_half_a_second_and_the_best_counts(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, steps: int
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: now[0])
+    taken = list[int]()
+
+    def action() -> None:
+        taken.append(1)
+        now[0] += seconds
+
+    assert measure.best_of(action) == pytest.approx(seconds)
+    assert len(taken) == steps
