@@ -1,11 +1,18 @@
 """What all tests share: a cache of their own, and small labelled pictures."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interruptible() -> None:
+    """Ctrl-C means what it means at a terminal, whoever began the tests: what a shell runs behind `&` ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
