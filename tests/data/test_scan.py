@@ -51,6 +51,7 @@ def test_a_row_says_all_that_is_known_of_an_image(write_tree: Tree, facts: Facts
         "height": 8,
         "note": None,
         "exclusion": None,
+        "about": None,
     }
     assert manifest.classes == ("ants", "bees")
     assert manifest.root == str(root)
