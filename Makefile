@@ -25,7 +25,7 @@ setup: $(INSTALLED) chromium
 $(INSTALLED): pyproject.toml constraints.txt
 	@echo "installing into $(VENV); PyTorch is large, so this takes minutes"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check -e ".[torch,fast,dev]" -c constraints.txt
+	$(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check -e ".[dev]" -c constraints.txt
 	@touch $@
 
 chromium:

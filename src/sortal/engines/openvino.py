@@ -21,15 +21,16 @@ def installed() -> bool:
 
 def version() -> str:
     """The version whose arithmetic it is."""
-    return str(_openvino().__version__)
+    return str(package().__version__)
 
 
 def computes_bf16() -> bool:
     """Whether this processor multiplies bf16 numbers itself; elsewhere they would be slower than float32."""
-    return "BF16" in _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in package().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def _openvino() -> Any:
+def package() -> Any:
+    """OpenVINO itself; raises `MissingExtra`."""
     try:
         import openvino
     except ImportError as error:
@@ -45,7 +46,7 @@ class OpenVinoGraph:
 
     def __init__(self, graph: bytes, *, shape: tuple[int, int, int], threads: int, precision: Precision = "float32") -> None:
         """`shape` is that of one image; `precision` is what convolutions and products are computed in."""
-        openvino = _openvino()
+        openvino = package()
         core = openvino.Core()
         model = core.read_model(graph)
         self.size = chunk_size(shape)

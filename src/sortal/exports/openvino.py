@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from sortal.engines.onnx import OnnxGraph, chunk_size
+from sortal.engines.openvino import package
 from sortal.errors import MissingExtra
 from sortal.exports import describe
 from sortal.exports.choosing import Candidate, best, halves
@@ -38,7 +39,7 @@ class OpenVino:
     def write(self, folder: Path, order: Order) -> Mapping[str, Any]:
         from sortal.exports.graphs import simplified
 
-        ov = _openvino()
+        ov = package()
         graph = simplified(order.bundle.graph)
         model = _converted(ov, graph)
         decided: dict[str, Any] = {"computed_in": COMPUTED_IN[order.precision]}
@@ -52,7 +53,7 @@ class OpenVino:
 
     @contextmanager
     def open(self, folder: Path, about: Mapping[str, Any]) -> Iterator[Answers]:
-        ov = _openvino()
+        ov = package()
         core = ov.Core()
         run = _runner(ov, core, core.read_model(str(folder / MODEL)), about["computed_in"])
         preprocess = Preprocess.from_dict(about["preprocess"])
@@ -129,14 +130,6 @@ def _quiet(nncf: Any) -> Iterator[None]:
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def _openvino() -> Any:
-    try:
-        import openvino
-    except ModuleNotFoundError as error:
-        raise MissingExtra("OpenVINO", "export") from error
-    return openvino
 
 
 OPENVINO = OpenVino()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sortal.engines import openvino as engine
 from sortal.engines.inspection import NOVELTY
 from sortal.engines.onnx import OnnxGraph
 from sortal.errors import BundleError, MissingExtra
@@ -94,13 +95,10 @@ def openvino_network(graph: bytes, lanes: int) -> Network:
     Each size of batch is compiled for itself: EfficientNet-Lite0 took 5.3 ms of a core for an image where the size was known
     and 6.3 where it was left open (7.1 in ONNX Runtime). Large graphs are compiled once, since each has its own weights.
     """
-    try:
-        import openvino
-    except ImportError as error:
-        raise MissingExtra("OpenVINO", "fast") from error
+    openvino = engine.package()
     core = openvino.Core()
     # Without the hint, processors that know bfloat16 are given it, and the answers are others.
-    options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": lanes, "NUM_STREAMS": lanes}
+    options = {"INFERENCE_PRECISION_HINT": engine.HINTS["float32"], "INFERENCE_NUM_THREADS": lanes, "NUM_STREAMS": lanes}
     compiled: dict[int, queue.SimpleQueue[tuple[Any, list[str]]]] = {}
     one_at_a_time = threading.Lock()
 
