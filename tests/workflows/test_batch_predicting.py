@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -132,20 +133,21 @@ def test_a_process_that_is_killed_again_and_again_ends_with_every_row_once(tmp_p
         "predict_many(sys.argv[1], sys.argv[3:], sys.argv[2], rows=64, resume='resume' in sys.argv[0:1])"
     )
     whole, out = tmp_path / "whole", tmp_path / "out"
+    began = time.monotonic()
     subprocess.run([sys.executable, "-c", code, str(model), str(whole), *sources], env=surroundings(), check=True)
-    draws, kills = random.Random(0), 0
+    seconds, draws, kills = time.monotonic() - began, random.Random(0), 0
     for attempt in range(200):
         resume = "True" if (out / "_about.json").exists() else "False"
         words = [sys.executable, "-c", code.replace("'resume' in sys.argv[0:1]", resume), str(model), str(out), *sources]
         process = subprocess.Popen(words, env=surroundings())
         try:
-            assert process.wait(timeout=draws.uniform(0.3, 2.5) + 0.02 * attempt) == 0
+            assert process.wait(timeout=seconds * (draws.uniform(0.2, 0.6) + 0.02 * attempt)) == 0
             break
         except subprocess.TimeoutExpired:
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
             kills += 1
-    assert kills >= 5
+    assert kills >= 2
     assert json.loads((out / "_done.json").read_text())["rows"] == 6000
     rows = table(out)
     assert max(Counter(row["source"] for row in rows).values()) == 1
