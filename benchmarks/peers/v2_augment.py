@@ -37,13 +37,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=20_480)
     images = Images(parser.parse_args().images)
-    loader = DataLoader(images, batch_size=BATCH, shuffle=True, num_workers=2)
-    batches = iter(loader)
-    first = len(next(batches))  # the workers' start is not counted
+    loader = DataLoader(images, batch_size=BATCH, shuffle=True, num_workers=2, persistent_workers=True)
+    # A whole epoch before the one that counts: the workers' start is left out that way, and nothing is made ahead of the clock.
+    for _ in loader:
+        pass
     began = time.perf_counter()
-    count = sum(len(batch) for batch in batches)
+    count = sum(len(batch) for batch in loader)
     seconds = time.perf_counter() - began
-    assert first + count == len(images)
+    assert count == len(images)
     print(json.dumps({"images_per_second": count / seconds}))
 
 

@@ -193,8 +193,9 @@ def group_sums(values_NS: NDArray[np.float64], groups_N: Groups) -> tuple[NDArra
 
 
 def median_corrected(draws_R: NDArray[np.float64], found: float, level: float = 0.95) -> tuple[float, float]:
-    """The central `level` of one statistic's draws, moved by twice the way from what was found to their median (the bias-corrected
-    percentiles of Efron 1981): scores that depend on ranks, such as average precision, are drawn too high.
+    """The central `level` of one statistic's draws, moved by twice the way from what was found to their median.
+
+    The bias-corrected percentiles of Efron (1981): scores that depend on ranks, such as average precision, are drawn too high.
     """
     below = (float((draws_R < found).mean()) + float((draws_R <= found).mean())) / 2
     normal, spare = NormalDist(), 0.5 / len(draws_R)

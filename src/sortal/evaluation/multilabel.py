@@ -18,6 +18,7 @@ from sortal.evaluation.intervals import (
     as_wide_as_student,
     gaps_interval,
     mean_interval,
+    median_corrected,
     of_f1,
     percentiles,
     resampled,
@@ -311,6 +312,11 @@ def _intervals(
     draws_RS = resampled(statistic, n, groups_N=groups_N, resamples=resamples)
     units = n if groups_N is None else len(np.unique(groups_N))
     low_S, high_S = percentiles(draws_RS, as_wide_as_student(0.95, units))
+    # Average precision is drawn too high, and rests on the images that have the label: on those of the rarest one most of all.
+    fewest = min((count for count in there_NK.sum(axis=0).tolist() if count), default=units)
+    if scores["mean_average_precision"] is not None:
+        wide = as_wide_as_student(0.95, min(units, fewest))
+        low_S[0], high_S[0] = median_corrected(draws_RS[:, 0], scores["mean_average_precision"], wide)
     few = int((said_NK != there_NK).sum()) < FEW
     below, above = scores["micro_f1"] - pooled[0], pooled[1] - scores["micro_f1"]
     found: dict[str, list[float]] = {}
