@@ -69,3 +69,10 @@ def test_the_same_rows_give_the_same_bits():
     inputs, labels = clusters()
     one, other = (out_of_fold(inputs, labels, 3, np.arange(180)).tobytes() for _ in range(2))
     assert one == other
+
+
+def test_inputs_that_say_the_same_many_times_over_do_not_make_the_steps_grow():
+    random = np.random.default_rng(2)
+    inputs = np.repeat(random.integers(0, 2, (300, 4)), 200, axis=1).astype(np.float32)
+    inputs *= random.normal(1, 0.3, 800).astype(np.float32)
+    assert np.abs(fit(inputs, random.integers(0, 2, 300), 2, decay=1e-4).weights_DK).max() < 0.1

@@ -15,6 +15,8 @@ FOLDS = 5
 DECAYS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Weight decay for one image, of inputs whose variances sum to their number; the first fold's images choose among them."""
 STEPS = 60
+BLOCK = 4096
+"""Rows that are held in float64 at a time."""
 MOST_WORK = 2e9
 """Images times inputs times classes of one step; beyond, a head learns from a part of the images and is asked about all."""
 
@@ -45,8 +47,8 @@ def fit(inputs_ND: Floats, labels_N: NDArray[np.int64], classes: int, *, decay: 
     count = len(x_ND)
     penalty_D = np.full(x_ND.shape[1], decay, np.float32)
     penalty_D[-1] = 1e-6  # the constant is nearly free: classes may be rare
-    bound_DD = (x_ND.T @ x_ND) / (2 * count) + np.diag(penalty_D)
-    inverse_DD = np.linalg.inv(bound_DD.astype(np.float64)).astype(np.float32)
+    bound_DD = _products(x_ND) / (2 * count) + np.diag(penalty_D.astype(np.float64))
+    inverse_DD = np.linalg.inv(bound_DD).astype(np.float32)
     wanted_NK = np.zeros((count, classes), np.float32)
     wanted_NK[np.arange(count), labels_N] = 1
     weights_DK = ahead_DK = np.zeros((x_ND.shape[1], classes), np.float32)
@@ -104,6 +106,15 @@ def _parts(folds_N: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], NDAr
 def _some(rows_M: NDArray[np.int64], each: int, seed: int) -> NDArray[np.int64]:
     most = max(1_000, int(MOST_WORK // max(1, each)))
     return rows_M if len(rows_M) <= most else np.sort(np.random.default_rng(seed).permutation(rows_M)[:most])
+
+
+def _products(x_ND: Floats) -> NDArray[np.float64]:
+    """`x.T @ x` in float64, by blocks of rows: rounded to float32, inputs that say the same twice would seem to curve downwards, and
+    the steps along them would grow without end."""
+    return sum(
+        (block_BD.T @ block_BD for block_BD in (x_ND[at : at + BLOCK].astype(np.float64) for at in range(0, len(x_ND), BLOCK))),
+        start=np.zeros((x_ND.shape[1], x_ND.shape[1])),
+    )
 
 
 def _with_constant(inputs_ND: Floats) -> Floats:
