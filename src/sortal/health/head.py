@@ -109,8 +109,10 @@ def _some(rows_M: NDArray[np.int64], each: int, seed: int) -> NDArray[np.int64]:
 
 
 def _products(x_ND: Floats) -> NDArray[np.float64]:
-    """`x.T @ x` in float64, by blocks of rows: rounded to float32, inputs that say the same twice would seem to curve downwards, and
-    the steps along them would grow without end."""
+    """`x.T @ x` in float64, by blocks of rows.
+
+    Rounded to float32, inputs that say the same twice would seem to curve downwards, and steps along them grow without end.
+    """
     return sum(
         (block_BD.T @ block_BD for block_BD in (x_ND[at : at + BLOCK].astype(np.float64) for at in range(0, len(x_ND), BLOCK))),
         start=np.zeros((x_ND.shape[1], x_ND.shape[1])),
