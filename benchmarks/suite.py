@@ -40,10 +40,6 @@ SUITE = (
     Entry("photos-epoch", 2, 12, "photos"),
     Entry("augment", 1, 4),
     Entry("predict-folder", 2, 15, "photos"),
-    Entry("train-step", 2, 6, "cifar10"),
-    Entry("peak-share", 1, 4),
-    Entry("cifar10-080", None, 120, "cifar10"),
-    Entry("cifar10-090", None, 35, "cifar10"),
 )
 
 

@@ -105,7 +105,8 @@ def facts(manifest: Manifest, *, independent: int) -> Facts:
     used = manifest.used
     training = [split in (None, "train") for split in used.column("split")]
     sides = [max(width, height) for width, height in zip(used.column("width"), used.column("height"), strict=True)]
-    counts = Counter(label for label, trains in zip(used.labels_N.tolist(), training, strict=True) if trains).values()
+    trained = (names for names, trains in zip(used.column("labels"), training, strict=True) if trains)
+    counts = Counter(name for names in trained for name in names).values()
     return Facts(
         training_images=sum(training),
         independent=independent,
@@ -200,7 +201,7 @@ def _from_scratch(found: Facts, machine: Machine) -> tuple[dict[str, Any], list[
     elif machine.accelerator:
         why = f"an accelerator is at hand, so it is trained for {recipe.epochs} epochs, with erased rectangles"
     else:
-        why = f"for {machine.cores} cores without an accelerator; recipe small_quick is quicker, small_best better"
+        why = f"for {machine.cores} cores without an accelerator; recipe small_quick has fewer epochs, small_best more"
     return values, [
         Decision("model", values["model"], why),
         Decision(
@@ -307,7 +308,8 @@ def _balanced(values: dict[str, Any], found: Facts, settled: Collection[str]) ->
     with the square root, 0.896 with all equally often and 0.902 with balanced batches; ten epochs on a quarter of that, in
     which the rarest come 29 times each, 0.865 as they come, 0.879 with the square root and 0.887 with balanced batches.
 
-    Each of these was trained once, with one seed. Staged training, not measured, gets the milder way.
+    Each of these was trained once, with one seed and without a log: `python -m benchmarks imbalance` is to show it. Staged
+    training, not measured, gets the milder way.
     """
     ratio = found.largest_class / found.smallest_class
     if ratio < IMBALANCED or set(BALANCE) & set(settled):

@@ -98,7 +98,7 @@ def brisk(channels: int, size: int) -> Body:
 
 
 def brisk_s(channels: int, size: int) -> Body:
-    """Half as wide as `brisk`, less than a third of its work: for a good model in minutes on a processor."""
+    """Half as wide as `brisk`, less than a third of its work: for a first model on a processor."""
     return _brisk(channels, size, (32, 128, 128))
 
 

@@ -15,7 +15,7 @@ from sortal.registry import Registry
 
 HERE = "sortal.engines.torch.models"
 OURS = Registry("model", hint="`sortal models PATTERN` lists what there is")
-OURS.add("compact", f"{HERE}.compact:compact", "small images from scratch: the most accuracy for a minute of training")
+OURS.add("compact", f"{HERE}.compact:compact", "small images from scratch: few layers, early pooling")
 OURS.add("compact_s", f"{HERE}.compact:compact_s", "small images from scratch on a slow machine: a quarter of compact's work")
 OURS.add("compact_l", f"{HERE}.compact:compact_l", "small images from scratch on an accelerator: four times compact's work")
 OURS.add("brisk", f"{HERE}.compact:brisk", "small images from scratch with whitened patches: airbench's network")
