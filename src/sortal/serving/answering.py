@@ -74,9 +74,8 @@ class Desk:
     @contextmanager
     def admitted(self, images: int = 1) -> Iterator[None]:
         """Let images in; raises `Refused` (503) where there are too many."""
-        for _ in range(images):
-            if refusal := self.refusal():
-                raise refusal
+        if images and (refusal := self.refusal()):
+            raise refusal
         if self.inside and self.inside + images > self.limits.queue:
             raise shed("queue", "too many images are waiting", self.wait / 2)
         self.inside += images
@@ -132,7 +131,8 @@ class Desk:
         for label in said or [ABSTAINED]:
             self.telemetry.predictions.labels(*key, label if few or not said else OTHERS).inc()
         self.telemetry.confidence.labels(*key).observe(float(probs_K.max()))
-        self.watches[key].saw(probs_K)
+        if self.models.answering.get(key) is model:  # one that was replaced meanwhile may have other classes
+            self.watches[key].saw(probs_K)
         return prediction
 
     def deadline(self, seconds: float | None = None) -> float:

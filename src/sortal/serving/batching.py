@@ -135,6 +135,8 @@ class Queue:
         """The network's answer for one image; raises `Refused` where the deadline (`time.monotonic`) passed before its turn."""
         waiting = Waiting(pixels_SSC, deadline, asyncio.get_running_loop().create_future())
         self.waiting.append(waiting)
+        if self not in self.lanes.queues:  # another model took its place, and it was left out while nothing waited
+            self.lanes.queues.append(self)
         self.lanes.dispatch()
         return await waiting.answer
 

@@ -180,9 +180,10 @@ class Models:
         key = (place.name, place.version)
         try:
             checked = await self._check(place)
-        except SortalError as error:
-            self.refused[key] = error.message
-            logger.warning("%s version %s stays as it was: %s", place.name, place.version, error.message)
+        except (SortalError, OSError) as error:  # a folder may be taken away while it is read
+            why = error.message if isinstance(error, SortalError) else str(error)
+            self.refused[key] = why
+            logger.warning("%s version %s stays as it was: %s", place.name, place.version, why)
             return
         self.refused.pop(key, None)
         if checked.digest != self.answering[key].digest or checked.bundle.about != self.answering[key].bundle.about:
