@@ -166,3 +166,17 @@ def test_models_take_turns_and_one_that_was_replaced_answers_what_it_has() -> No
         assert list(lanes.queues) == [another]
 
     asyncio.run(main())
+
+
+def test_an_image_that_comes_to_a_queue_after_it_was_replaced_is_answered() -> None:
+    async def ask() -> float:
+        lanes = Lanes(1)
+        old = Queue(Network(), lanes, pace())
+        new = Queue(Network(), lanes, pace())
+        old.closed = True
+        await new.row(image(1), FAR)  # the old one is left out, since nothing waits there
+        row_R = await asyncio.wait_for(old.row(image(7), FAR), 10)
+        lanes.close()
+        return float(row_R[0])
+
+    assert asyncio.run(ask()) == 7

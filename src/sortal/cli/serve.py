@@ -55,7 +55,9 @@ def command(
     from sortal import workflows
     from sortal.serving.limits import MEBIBYTE, Limits
 
-    limits = Limits(body=max_body * MEBIBYTE, pixels=max_pixels, queue=queue, deadline=deadline)
+    body = max_body * MEBIBYTE
+    # An idle server must have room for the largest body that it lets in.
+    limits = Limits(body=body, bodies=max(Limits().bodies, body), pixels=max_pixels, queue=queue, deadline=deadline)
     token = _token(token_file)
     workflows.serve(runs, host=host, port=port, token=token, runtime=runtime, limits=limits, began=_tell)
 

@@ -72,8 +72,13 @@ class Desk:
         return None
 
     @contextmanager
-    def admitted(self, images: int = 1) -> Iterator[None]:
-        """Let images in; raises `Refused` (503) where there are too many."""
+    def admitted(self, images: int = 1, *, of: int = 1) -> Iterator[None]:
+        """Let images in, some of those `of` one request; raises `Refused`.
+
+        503 where there are too many just now, 413 where there are more than there ever is room for.
+        """
+        if of > self.limits.queue:
+            raise Refused(413, f"more than {self.limits.queue} images at once", hint="divide them among several requests")
         if images and (refusal := self.refusal()):
             raise refusal
         if self.inside and self.inside + images > self.limits.queue:

@@ -105,7 +105,7 @@ class Server:
         deadline = self.desk.deadline()
         with self.desk.admitted(), self.room.held() as take:
             found = await self._images(request, take)
-            with self.desk.admitted(len(found) - 1):
+            with self.desk.admitted(len(found) - 1, of=len(found)):
                 told = await self.desk.answers(model, [data for _, data in found], deadline)
         predictions, errors = [], []
         for (name, _), each in zip(found, told, strict=True):
@@ -216,7 +216,7 @@ class Server:
         count = tensor.shape[0] if tensor.shape else 0
         if not 1 <= count <= self.limits.tensors:
             raise Refused(400, f"expected 1 to {self.limits.tensors} images, got {count}")
-        with self.desk.admitted(count - 1):
+        with self.desk.admitted(count - 1, of=count):
             if tensor.name == oip.PIXELS:
                 if tensor.datatype != "UINT8" or tensor.shape[1:] != shape or isinstance(tensor.values, list):
                     raise Refused(400, f"expected {oip.PIXELS} as UINT8 of shape [-1, {', '.join(map(str, shape))}]")
@@ -287,7 +287,11 @@ async def _http(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": told.get(error.status_code, error.detail)}, error.status_code, headers=error.headers)
 
 
+DIGITS = 10
+"""More than any number has that is asked for; Python refuses to read thousands of them."""
+
+
 def _number(text: str, name: str, most: int) -> int:
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:10]) <= most):
+    if not (len(text) <= DIGITS and text.isascii() and text.isdecimal() and 1 <= int(text) <= most):
         raise Refused(400, f"{name} is no whole number from 1 to {most}")
     return int(text)
