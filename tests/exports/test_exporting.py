@@ -25,6 +25,7 @@ from sortal.exports import KINDS, describe, kind_of
 from sortal.exports.browser import PROGRAMS
 from sortal.exports.kind import CALIBRATION_IMAGES, Answers, Order
 from sortal.exports.model import Export
+from sortal.manifest import Manifest
 from sortal.preprocess import network_pixels, stored_pixels
 from sortal.run import Run
 from sortal.workflows import exporting
@@ -195,6 +196,8 @@ def test_a_kind_or_precision_that_is_not_there_is_named_with_what_is(trained: Ru
     with pytest.raises(NotSupported, match="torchscript cannot be written in int8") as refused:
         workflows.export(trained.path, to="torchscript", precision="int8", out=tmp_path / "out")
     assert "float32" in refused.value.hint
+    with pytest.raises(DataError, match="--runtime is for the web"):
+        workflows.export(trained.path, to="onnx", runtime=tmp_path, out=tmp_path / "out")
     with pytest.raises(DataError, match="points of accuracy"):
         workflows.export(trained.path, to="onnx", max_loss=float("nan"), out=tmp_path / "out")
 
@@ -304,11 +307,20 @@ def test_a_failure_in_the_middle_leaves_nothing(trained: Run, tmp_path: Path, mo
 
 def test_int8_is_calibrated_with_training_images_that_do_not_judge(trained: Run) -> None:
     bundle = Bundle.load(trained.bundle)
-    images = exporting._labelled(trained.bundle, bundle, None, lambda event: None)
+    images = exporting._labelled(trained.bundle, bundle, None, lambda event: None, calibrates=True)
     assert images.training is not None
     assert set(images.training.column("split")) == {"train"}
     assert set(images.judged.column("split")) == {"val"}
     assert len(images.training) <= CALIBRATION_IMAGES
+
+
+def test_images_that_int8_is_calibrated_with_prove_nothing_of_it_and_all_of_float32(trained: Run, tmp_path: Path) -> None:
+    bundle, own = Bundle.load(trained.bundle), Manifest.load(trained.manifest).used
+    own.split("train").save(tmp_path / "learnt.parquet")
+    with pytest.raises(DataError, match="only images that int8 is calibrated with"):
+        exporting._labelled(trained.bundle, bundle, tmp_path / "learnt.parquet", lambda event: None, calibrates=True)
+    images = exporting._labelled(trained.bundle, bundle, tmp_path / "learnt.parquet", lambda event: None, calibrates=False)
+    assert len(images.judged) == len(own.split("train"))
 
 
 def test_without_a_validation_split_training_images_judge_and_none_of_those_that_calibrate(
@@ -319,7 +331,7 @@ def test_without_a_validation_split_training_images_judge_and_none_of_those_that
 
     recipe = RECIPE.model_copy(update={"split": Split(val=0.0, test=0.2), "epochs": 2})
     run = workflows.train(squares, recipe=recipe, out=tmp_path / "run").run
-    images = exporting._labelled(run.bundle, Bundle.load(run.bundle), None, lambda event: None)
+    images = exporting._labelled(run.bundle, Bundle.load(run.bundle), None, lambda event: None, calibrates=True)
     assert images.split == "train"
     assert images.training is not None
     assert not set(images.judged.column("content")) & set(images.training.column("content"))

@@ -21,7 +21,7 @@ from sortal.errors import DataError, MissingExtra, NotSupported, RunExists
 from sortal.evaluation.task import task
 from sortal.events import Observer, Progress, ignore
 from sortal.exports import describe, kind_of, parity
-from sortal.exports.kind import CALIBRATION_IMAGES, Answers, Kind, Order
+from sortal.exports.kind import CALIBRATION_IMAGES, INT8, Answers, Kind, Order
 from sortal.exports.model import README, Export, seal
 from sortal.files import full_disk_explained, sync, unfinished_name
 from sortal.manifest import Manifest
@@ -75,7 +75,7 @@ def export(
     Raises:
         ParityError: where the export's answers are not the bundle's; nothing is left behind.
         RunExists: where something stands at `out` already.
-        NotSupported, MissingExtra, DataError, BundleError: before anything has its name.
+        UnknownName, NotSupported, MissingExtra, DataError, BundleError: before anything has its name.
     """
     kind, path = kind_of(to), find_bundle(Path(target))
     bundle = Bundle.load(path)
@@ -84,8 +84,10 @@ def export(
         raise NotSupported(f"{to} cannot be written in {chosen}", hint=f"take {' or '.join(kind.precisions)}")
     if not 0 <= max_loss <= 100:
         raise DataError(f"{max_loss:g} points of accuracy cannot be lost", hint="give --max-loss from 0 to 100")
+    if runtime is not None and to != "web":
+        raise DataError(f"--runtime is for the web, and {to} needs none", hint="leave it out")
     place = _place(path, out, to if chosen == kind.precisions[0] else f"{to}-{chosen}")
-    images = _labelled(path, bundle, data, observe)
+    images = _labelled(path, bundle, data, observe, calibrates=chosen == INT8)
     engine = cache(lambda: engines.load(bundle.about["recipe"]["engine"]))
     licensed = describe.licence_of(licence, _origin(engine, bundle))
     order = Order(
@@ -153,7 +155,7 @@ def _require_free(place: Path) -> None:
         raise RunExists(f"{place} is there already", hint="choose another --out, or remove it")
 
 
-def _labelled(path: Path, bundle: Bundle, data: str | Path | None, observe: Observer) -> Labelled:
+def _labelled(path: Path, bundle: Bundle, data: str | Path | None, observe: Observer, *, calibrates: bool) -> Labelled:
     run = Run(path.parent)
     own = Manifest.load(run.manifest).used if run.manifest.is_file() else None
     if data is not None:
@@ -162,8 +164,12 @@ def _labelled(path: Path, bundle: Bundle, data: str | Path | None, observe: Obse
             raise DataError(f"{data} holds no image that can be used")
         source = own if own is not None else given
         training = _first(source.split("train"), CALIBRATION_IMAGES)
-        used = set(training.column("content"))
-        return Labelled(bundle, _without(given, used), "data", training)
+        judged = _without(given, training) if calibrates else given
+        if not len(judged):
+            raise DataError(
+                f"{data} holds only images that int8 is calibrated with, which prove nothing", hint="name others with --data"
+            )
+        return Labelled(bundle, judged, "data", training)
     if own is None:
         raise DataError(
             f"{path} is a bundle, which holds no images to prove an export on", hint="name labelled images with --data"
@@ -172,7 +178,7 @@ def _labelled(path: Path, bundle: Bundle, data: str | Path | None, observe: Obse
     if len(validation):
         return Labelled(bundle, validation, "val", _first(learnt, CALIBRATION_IMAGES))
     training = _first(learnt, min(CALIBRATION_IMAGES, len(learnt) // 2))
-    return Labelled(bundle, _without(learnt, set(training.column("content"))), "train", training)
+    return Labelled(bundle, _without(learnt, training), "train", training)
 
 
 def _first(manifest: Manifest, count: int) -> Manifest:
@@ -180,9 +186,11 @@ def _first(manifest: Manifest, count: int) -> Manifest:
     return manifest.take(np.argsort(manifest.keys_N, kind="stable")[:count])
 
 
-def _without(manifest: Manifest, contents: set[str]) -> Manifest:
+def _without(manifest: Manifest, others: Manifest) -> Manifest:
+    """The rows whose content is not among those of `others`."""
+    contents = set(others.column("content"))
     kept = [row for row, content in enumerate(manifest.column("content")) if content not in contents]
-    return manifest.take(np.array(kept, dtype=np.int64)) if kept else manifest
+    return manifest.take(np.array(kept, dtype=np.int64))
 
 
 def _written(place: Path, kind: Kind, order: Order, images: Labelled, max_loss: float, observe: Observer) -> dict[str, Any]:
