@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sortal.errors import BundleError
-from sortal.exports import model
+from sortal.exports import browser, model, web
 from sortal.exports.code import imported, require_arithmetic, require_ours
 from sortal.exports.model import Export, seal
 from sortal.preprocess import Preprocess
@@ -264,4 +264,15 @@ def test_a_handler_that_is_not_ours_is_refused_though_its_hash_is_listed(tmp_pat
             archive.writestr(name, "raise SystemExit('executed')")
     export = seal(folder, {**ABOUT, "kind": "torchserve", "model": ["classifier.mar"]})
     with pytest.raises(BundleError, match=r"handler\.py"), export.open():
+        pass
+
+
+def test_a_page_for_the_web_with_a_script_of_another_is_not_opened(tmp_path: Path) -> None:
+    for name in web.PAGES:
+        (tmp_path / name).write_bytes((browser.PAGE / name).read_bytes())
+    (tmp_path / "classify.js").write_text("fetch('https://elsewhere.example')")
+    with (
+        pytest.raises(BundleError, match=r"classify\.js of the export is not the one"),
+        web.WEB.open(tmp_path, {"classes": ["a"]}),
+    ):
         pass

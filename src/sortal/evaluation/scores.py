@@ -19,11 +19,11 @@ class Scores:
 
     Attributes:
         classes: names in index order.
-        metrics: metrics objects (`evaluate.metrics.metrics`, `evaluate.multilabel.metrics`).
-        per_class: rows, one a class (`evaluate.metrics.per_class`, `evaluate.multilabel.per_label`).
+        metrics: metrics objects (`evaluation.metrics.metrics`, `evaluation.multilabel.metrics`).
+        per_class: rows, one a class (`evaluation.metrics.per_class`, `evaluation.multilabel.per_label`).
         confusion: K rows of K counts; a row is a true class, a column a predicted one. Of several labels an image, K tables of
             two by two: a row is whether the label is there (no, yes), a column whether it was said.
-        reliability: calibration bins (`evaluate.metrics.reliability`, `evaluate.multilabel.reliability`).
+        reliability: calibration bins (`evaluation.metrics.reliability`, `evaluation.multilabel.reliability`).
         task: 'multi_class' or 'multi_label'.
     """
 

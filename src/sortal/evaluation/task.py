@@ -28,7 +28,7 @@ UNKNOWN = -1
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What can be said of one split's predictions; see `evaluate.scores.Scores`."""
+    """What can be said of one split's predictions; see `evaluation.scores.Scores`."""
 
     metrics: dict[str, Any]
     per_class: list[dict[str, Any]]
@@ -90,7 +90,7 @@ class Task(Protocol):
         images_K: Sequence[int] | None,
         groups_N: Groups,
     ) -> Judged:
-        """All scores of one split; `before_NK`, `images_K` and `groups_N` as in `evaluate.scores.score`."""
+        """All scores of one split; `before_NK`, `images_K` and `groups_N` as in `evaluation.scores.score`."""
 
 
 class MultiClass:

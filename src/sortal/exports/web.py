@@ -14,6 +14,7 @@ from sortal.data.official import OfficialFile
 from sortal.data.store import Cache
 from sortal.errors import DataError
 from sortal.exports import browser
+from sortal.exports.code import require_ours
 from sortal.exports.graphs import described, of_any_size
 from sortal.exports.kind import FLOAT32, INT8, Answers, AnySize, Order
 from sortal.exports.onnx import model_of
@@ -56,6 +57,8 @@ class Web:
 
     @contextmanager
     def open(self, folder: Path, about: Mapping[str, Any]) -> Iterator[Answers]:
+        for name in PAGES:
+            require_ours(folder / name, (browser.PAGE / name).read_bytes().decode())
         with browser.answering(folder, len(about["classes"])) as answers:
             yield answers
 

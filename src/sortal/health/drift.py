@@ -22,7 +22,7 @@ def drift(
     """At most one finding for each split that is not training: by whichever of the `views` tells it best.
 
     Args:
-        views: by what they show ('what the pictures show', 'light, colour and size of the files'): numbers of shape (N, D).
+        views: by what they show ('what they show', 'files'): numbers of shape (N, D).
         units_N: copies across splits must not be learnt on one side and asked about on the other.
     """
     split_N = np.array([split or "" for split in splits], dtype=object)

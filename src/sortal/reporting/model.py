@@ -79,7 +79,7 @@ class Report:
         classes: names in index order.
         metrics: split to metrics object.
         per_class: split to rows, one a class.
-        confusion: as in `evaluate.scores.Scores`.
+        confusion: as in `evaluation.scores.Scores`.
         reliability: split to calibration bins.
         curves: one row an epoch: epoch, loss, rate, scores.
         epoch: the epoch that is shipped, counted from 1; None where not known.
@@ -195,7 +195,7 @@ def build(
 
     Args:
         name, created: of the run; `created` is ISO 8601.
-        scores: `evaluate.scores.score` of the predictions.
+        scores: `evaluation.scores.score` of the predictions.
         predictions: as shipped, calibrated; a split, or 'cross_validation', for each row.
         chosen: what was chosen on each split, as keys of `words.CHOICES`: {'val': ['epoch', 'temperature']}. It has no
             default, because a report that does not know it would claim too much.

@@ -212,7 +212,11 @@ class Server:
         tensor, preprocess = question.inputs[0], model.bundle.preprocess
         shape = (preprocess.size, preprocess.size, preprocess.channels)
         if len(question.inputs) != 1 or tensor.name not in (oip.IMAGES, oip.PIXELS):
-            raise Refused(400, f"expected one input, {oip.IMAGES} or {oip.PIXELS}", hint="the model's metadata describes it")
+            raise Refused(
+                400,
+                f"expected one input, {oip.IMAGES} or {oip.PIXELS}",
+                hint=f"{oip.PIXELS} has the shape {list(shape)} an image",
+            )
         count = tensor.shape[0] if tensor.shape else 0
         if not 1 <= count <= self.limits.tensors:
             raise Refused(400, f"expected 1 to {self.limits.tensors} images, got {count}")

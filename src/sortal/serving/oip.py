@@ -8,7 +8,7 @@ import json
 import math
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,6 @@ class Question:
     """Whether outputs that the client did not name are binary."""
     timeout: float | None = None
     """Seconds that the client will wait; in the protocol it is microseconds."""
-    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 def asked(body: bytes, header_length: str | None) -> Question:
@@ -93,7 +92,6 @@ def asked(body: bytes, header_length: str | None) -> Question:
         id=name,
         binary=parameters.get("binary_data_output") is True,
         timeout=_timeout(parameters.get("timeout")),
-        parameters=parameters,
     )
 
 

@@ -42,7 +42,7 @@ class Telemetry:
         )  # fmt: skip
         self.confidence = Histogram(
             "sortal_confidence",
-            "Probability of what was said.",
+            "Probability of the likeliest label.",
             ["model", "version"],
             buckets=CONFIDENCE,
             registry=self.registry,

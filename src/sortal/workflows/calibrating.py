@@ -211,6 +211,8 @@ def _memory(held: HeldOut | None, samples: Samples, recipe: Recipe) -> tuple[Mem
     elif held is not None and held.features_MD is not None:
         # The network learnt its features from the training images, to which it is no stranger.
         features_MD = held.features_MD
+    elif held is not None and held.name == OUT_OF_FOLD:
+        return None, "cross-validation keeps no features of a network that learnt"
     else:
         return None, "there is no validation split, whose images the network did not learn its features from"
     memory = remembered(features_MD)

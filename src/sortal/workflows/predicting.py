@@ -213,7 +213,7 @@ def walk(images: Iterable[str | Path]) -> Iterator[Path]:
     if not found_any:
         raise DataError(
             "no images were named",
-            hint="sortal predict RUN photo.jpg, a folder, or - to read names from standard input",
+            hint="name files or folders; `sortal predict` also reads names from standard input, with -",
         )
 
 
