@@ -129,6 +129,10 @@ class Schedule(Group):
             for key, names in OF_SCHEDULES.items()
             if self.name not in names and getattr(self, key) != defaults[key]
         ]
+        if self.start != type(self).model_fields["start"].default and not self.warmup:
+            problems.append(
+                f"start is where a warm-up begins, and there is none: set warmup, or leave it at 0.01, got {self.start:g}"
+            )
         if self.name == "constant" and self.floor:
             problems.append(f"floor is where a rate falls to, and a constant one does not: leave it at 0, got {self.floor:g}")
         if self.name == "one_cycle" and not self.warmup:
@@ -214,6 +218,8 @@ class Average(Group):
     def _words_that_count(self) -> "Average":
         if self.name != "lookahead" and self.every != type(self).model_fields["every"].default:
             raise ValueError(f"every belongs to name = 'lookahead', got {self.every} with {self.name!r}")
+        if self.name == "none" and self.decay != type(self).model_fields["decay"].default:
+            raise ValueError(f"decay belongs to name = 'ema' and 'lookahead', got {self.decay:g} with 'none'")
         return self
 
 
@@ -251,6 +257,12 @@ class Grow(Group):
     until: float = Field(default=0.5, gt=0, le=1)
     """Share of the training after which images have their own side."""
 
+    @model_validator(mode="after")
+    def _words_that_count(self) -> "Grow":
+        if self.start == 1 and self.until != type(self).model_fields["until"].default:
+            raise ValueError(f"until is when images are whole, and with start = 1 they always are: leave out {self.until:g}")
+        return self
+
     def side(self, full: int, progress: float) -> int:
         """Pixels on each side when a share `progress` of all steps is done.
 
@@ -282,6 +294,12 @@ class Stop(Group):
     'mean_average_precision' is of several, 'log_loss' of either."""
     patience: int = Field(default=0, ge=0)
     """Epochs without a better value on the validation split; 0 never stops early."""
+
+    @model_validator(mode="after")
+    def _words_that_count(self) -> "Stop":
+        if not self.patience and self.monitor != type(self).model_fields["monitor"].default:
+            raise ValueError(f"monitor is what patience waits for, and patience is 0: set it, or leave out {self.monitor!r}")
+        return self
 
 
 class Best(Group):

@@ -46,6 +46,12 @@ class Head(Group):
     """Units of the hidden layer of an mlp."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
+    @model_validator(mode="after")
+    def _words_that_count(self) -> "Head":
+        if self.kind == "linear" and self.hidden != type(self).model_fields["hidden"].default:
+            raise ValueError(f"hidden belongs to kind = 'mlp', got {self.hidden} with 'linear'")
+        return self
+
 
 class Thaw(Group):
     """Which part of a network learns besides the head, which always does. A stage is what its authors call so: layer1 to
@@ -223,6 +229,17 @@ class Recipe(Group):
                 problems.append("optimizer.name: 'muon' leaves the head to sgd, and strategy 'features' trains nothing else")
         elif self.runtime not in ("auto", "torch") and not self.may_be_stored:
             problems.append(f"runtime: strategy {self.strategy!r} has no frozen part for {self.runtime!r} to compute")
+        if self.strategy != "staged":
+            problems += [
+                f"schedule.{key}: only strategy 'staged' looks at it, got strategy {self.strategy!r}: leave it at {left:g}"
+                for key in ("head_only", "thawed_rate")
+                if getattr(self.schedule, key) != (left := Schedule.model_fields[key].default)
+            ]
+        if self.augment.views != Augment.model_fields["views"].default and not self.keeps_frozen:
+            problems.append(
+                f"augment.views: strategy {self.strategy!r} stores no outputs, and draws anew in each epoch: leave it at "
+                f"{Augment.model_fields['views'].default}"
+            )
         if self.weights_sha256 and (self.strategy == "scratch" or self.weights in ("none", "hub")):
             problems.append("weights_sha256: there is no file of weights to compare with")
         return problems
@@ -301,6 +318,7 @@ class Recipe(Group):
             "sampler": self.sampler == Sampler(),
             "average": self.average == Average(),
             "head.dropout": not self.head.dropout,
+            "optimizer.decay_all": not self.optimizer.decay_all,
         }
         return [
             f"{key}: 'lbfgs' takes all images at once and finds its own way; leave it, or take another optimizer.name"
