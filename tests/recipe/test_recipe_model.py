@@ -13,7 +13,6 @@ IGNORED = [
     ({"stop": {"monitor": "accuracy"}}, "monitor is what patience waits for"),
     ({"strategy": "full", "schedule": {"head_only": 0.5}}, "schedule.head_only: only strategy 'staged'"),
     ({"strategy": "full", "schedule": {"thawed_rate": 0.5}}, "schedule.thawed_rate: only strategy 'staged'"),
-    ({"strategy": "full", "augment": {"views": 2}}, "augment.views: strategy 'full' stores no outputs"),
     ({"optimizer": {"name": "lbfgs", "decay_all": True}}, "optimizer.decay_all: 'lbfgs'"),
 ]
 
@@ -32,7 +31,6 @@ COUNTED = [
     {"schedule": {"start": 0.1, "warmup": 0.1}},
     {"stop": {"monitor": "accuracy", "patience": 2}},
     {"strategy": "staged", "schedule": {"head_only": 0.5, "thawed_rate": 0.5}},
-    {"augment": {"views": 2, "flip": 0.5}},
 ]
 
 

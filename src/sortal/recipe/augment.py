@@ -24,7 +24,7 @@ class Augment(Group):
     """How training images are varied, one draw a sample; never on validation or test."""
 
     views: int = Field(default=4, ge=1, le=64)
-    """Augmented views of each image whose features are stored (strategy 'features')."""
+    """Augmented views of each image whose features are stored. Where none are, each epoch draws a view of its own."""
     order: tuple[str, ...] = ORDER
     """Operations in the order of their application. Those that are off may be left out. Crops, mirrors, turns and whatever
     else moves an image without bending it are interpolated together where they stand side by side. Mixup and cutmix come

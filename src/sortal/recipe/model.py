@@ -235,11 +235,6 @@ class Recipe(Group):
                 for key in ("head_only", "thawed_rate")
                 if getattr(self.schedule, key) != (left := Schedule.model_fields[key].default)
             ]
-        if self.augment.views != Augment.model_fields["views"].default and not self.keeps_frozen:
-            problems.append(
-                f"augment.views: strategy {self.strategy!r} stores no outputs, and draws anew in each epoch: leave it at "
-                f"{Augment.model_fields['views'].default}"
-            )
         if self.weights_sha256 and (self.strategy == "scratch" or self.weights in ("none", "hub")):
             problems.append("weights_sha256: there is no file of weights to compare with")
         return problems
