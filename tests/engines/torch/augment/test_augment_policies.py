@@ -73,3 +73,15 @@ def test_every_image_goes_through_the_operations_it_drew_in_their_order(name, ch
             one = policies.transform(one, OPERATIONS[operation_N[n]], strength_N[n])
         assert torch.equal((varied[n] * 255).round(), one[0].to(torch.float32))
     assert len({int(operation) for operation_N, _ in STEPS[name] for operation in operation_N}) >= 9
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("side", [1, 2, 3, 33])
+def test_operations_are_torchvisions_on_noise_flat_channels_and_the_smallest_images(side, channels):
+    noise = torch.randint(0, 256, (4, channels, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    noise[1, 0] = 77
+    noise[2], noise[3] = 0, 255
+    for operation in OPERATIONS:
+        strength = magnitude(operation, 17, side)
+        ours = policies.transform(noise.clone(), operation, strength)
+        assert torch.equal(ours, theirs(noise, operation, strength)), operation

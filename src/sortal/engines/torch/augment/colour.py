@@ -18,14 +18,18 @@ def brightened(images: Tensor, factor_N: NDArray[np.float64]) -> Tensor:
 
 def contrasted(images: Tensor, factor_N: NDArray[np.float64]) -> Tensor:
     """Distance from the image's mean grey times a factor each."""
-    # In float64, so that the mean does not depend on how a batch is divided among threads.
-    mean_N111 = grey(images).mean(dim=(1, 2, 3), keepdim=True, dtype=torch.float64).to(images.dtype)
-    return _blended(images, mean_N111, factor_N)
+    factor = _each(factor_N, images)
+    # Rows first and the few means of rows in float64, so that a mean never depends on how a batch is divided among threads.
+    mean_NC = images.mean(dim=3).mean(dim=2, dtype=torch.float64)
+    mean_N111 = grey(mean_NC[:, :, None, None]).to(images.dtype)
+    return images.mul_(factor).add_(mean_N111 * (1 - factor)).clamp_(0, 1)
 
 
 def saturated(images: Tensor, factor_N: NDArray[np.float64]) -> Tensor:
     """Distance from the pixel's own grey times a factor each; grey images stay as they are."""
-    return images if images.shape[1] == 1 else _blended(images, grey(images), factor_N)
+    if images.shape[1] == 1:
+        return images
+    return torch.lerp(grey(images), images, _each(factor_N, images), out=images).clamp_(0, 1)
 
 
 def hue_turned(images: Tensor, turn_N: NDArray[np.float64]) -> Tensor:
@@ -57,12 +61,7 @@ def grey(images: Tensor) -> Tensor:
     if images.shape[1] == 1:
         return images
     red, green, blue = images.unbind(1)
-    return (red * LUMA[0]).add_(green * LUMA[1]).add_(blue * LUMA[2]).unsqueeze(1)
-
-
-def _blended(images: Tensor, other: Tensor, factor_N: NDArray[np.float64]) -> Tensor:
-    factor = _each(factor_N, images)
-    return images.mul_(factor).add_(other * (1 - factor)).clamp_(0, 1)
+    return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2]).unsqueeze(1)
 
 
 def _each(values_N: NDArray[np.float64], images: Tensor) -> Tensor:

@@ -39,8 +39,12 @@ def windows(pixels_NPPC: Tensor, corners_N2: NDArray[np.int64], size: int) -> Te
 
 def mirrored(pixels: Tensor, chosen_N: NDArray[np.bool_], dim: int) -> Tensor:
     """A copy in which the chosen images are reversed along a dimension."""
-    rows = torch.from_numpy(np.flatnonzero(chosen_N)).to(pixels.device)
-    return pixels.index_copy(0, rows, pixels.index_select(0, rows).flip(dim))
+    rows_M = np.flatnonzero(chosen_N)
+    # Read in the wanted order, because bytes are written row by row to places of their own at a fifth of that speed.
+    source_N = np.arange(len(pixels))
+    source_N[rows_M] = len(pixels) + np.arange(len(rows_M))
+    turned = pixels.index_select(0, torch.from_numpy(rows_M).to(pixels.device)).flip(dim)
+    return torch.cat([pixels, turned]).index_select(0, torch.from_numpy(source_N).to(pixels.device))
 
 
 def quarter_turned(pixels_NRRC: Tensor, turns_N: NDArray[np.int64]) -> Tensor:
