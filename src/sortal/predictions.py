@@ -15,6 +15,15 @@ from sortal.files import replacing
 UNKNOWN = -1
 
 
+def right(
+    probs_NK: NDArray[np.floating[Any]], labels_N: NDArray[np.int64], said_NK: NDArray[np.bool_] | None
+) -> NDArray[np.bool_]:
+    """Which images are right, shape (N,): the likeliest class is the label; where labels are said, exactly the image's own."""
+    if said_NK is None:
+        return np.asarray(probs_NK.argmax(axis=1) == labels_N)
+    return np.asarray((said_NK == (labels_N > 0)).all(axis=1))
+
+
 @dataclass(frozen=True, slots=True)
 class Predictions:
     """What a model said of N images and K classes.
@@ -69,6 +78,11 @@ class Predictions:
     def task(self) -> Literal["multi_class", "multi_label"]:
         """Whether each image has one label or any number of them."""
         return "multi_class" if self.said_NK is None else "multi_label"
+
+    @property
+    def right_N(self) -> NDArray[np.bool_]:
+        """Whether each image was sorted correctly; of several labels, whether it got exactly its own."""
+        return right(self.probs_NK, self.labels_N, self.said_NK)
 
     @property
     def split_names(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from sortal.evaluation.task import Task
 from sortal.events import Observer, Progress, ignore
 from sortal.exports.kind import FLOAT32, Answers, AnySize
 from sortal.manifest import Manifest
+from sortal.predictions import right
 from sortal.preprocess import open_rgb
 
 TOLERANCE = 1e-3
@@ -104,8 +105,9 @@ def judge(
     with np.errstate(invalid="ignore"):  # a NaN is found by the gate
         apart = float(np.abs(probs_NK - source_NK).max())
     known_N = task.known(labels)
-    right_N = _right(probs_NK, labels, task, thresholds_K)[known_N]
-    right_source_N = _right(source_NK, labels, task, thresholds_K)[known_N]
+    right_N, right_source_N = (
+        right(each_NK, labels, task.said(each_NK, thresholds_K))[known_N] for each_NK in (probs_NK, source_NK)
+    )
     measured = bool(known_N.any())
     return Parity(
         split=split,
@@ -166,14 +168,6 @@ def measured(export: Answers, source: Answers, images_NRRC: NDArray[np.uint8]) -
             run(images_NRRC)
             best[place] = min(best[place], time.perf_counter() - start)
     return Speed(len(images_NRRC) / best[0], len(images_NRRC) / best[1])
-
-
-def _right(probs_NK: Probs, labels: Labels, task: Task, thresholds_K: Sequence[float]) -> NDArray[np.bool_]:
-    """Which images are right, shape (N,): the likeliest class is the label; of several labels, exactly those are said."""
-    said_NK = task.said(probs_NK, thresholds_K)
-    if said_NK is None:
-        return np.asarray(probs_NK.argmax(axis=1) == labels)
-    return np.asarray((said_NK == (labels > 0)).all(axis=1))
 
 
 def _by_class(

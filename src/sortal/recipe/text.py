@@ -1,7 +1,7 @@
 """Recipes as text: TOML files, `key=value` settings, and mistakes told with place, value and cure, all at once."""
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,15 @@ def write(recipe: Recipe, path: Path) -> None:
 def to_toml(recipe: Recipe) -> str:
     """All fields, groups last."""
     return tomli_w.dumps(recipe.model_dump(mode="json"))
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The keys of nested values, 'augment.flip', with their values."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flattened(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:

@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from sortal.errors import MissingExtra
+from sortal.recipe import flattened
 from sortal.reporting import confusion, parts, words
 from sortal.reporting.model import Report
 from sortal.reporting.pictures import MOST_CARDS, MOST_INPUTS, MOST_NEAREST, Room, clusters
@@ -246,15 +247,6 @@ def _calibration(report: Report) -> Any:
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """A recipe's keys as they are set on the command line, 'augment.flip', with their values in TOML's manner."""
     return ((key, toml(value)) for key, value in flattened(values, prefix))
-
-
-def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The keys of nested values, 'augment.flip', with their values."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flattened(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def toml(value: Any) -> str:

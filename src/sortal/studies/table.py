@@ -107,6 +107,6 @@ def compared(told: Mapping[int, Predictions], others: Mapping[int, Predictions])
 
 def _right(told: Mapping[Any, Predictions]) -> tuple[NDArray[np.bool_], list[str]]:
     """Whether each prediction was right, shape (S, N), and the N sources that all S have, in order."""
-    answers = [dict(zip(each.sources, each.probs_NK.argmax(axis=1) == each.labels_N, strict=True)) for each in told.values()]
+    answers = [dict(zip(each.sources, each.right_N, strict=True)) for each in told.values()]
     sources = sorted(set(answers[0]).intersection(*answers[1:]))
     return np.array([[answer[source] for source in sources] for answer in answers], dtype=bool), sources

@@ -19,7 +19,7 @@ from sortal.evaluation.robustness import chosen, robustness, told
 from sortal.evaluation.task import task
 from sortal.events import Note, Observer, ignore
 from sortal.manifest import Manifest
-from sortal.predictions import Predictions
+from sortal.predictions import Predictions, right
 from sortal.preprocess import network_pixels
 from sortal.recipe import Recipe
 from sortal.training.crossval import fold_sessions
@@ -62,17 +62,14 @@ def broken_by(
     row_of = {source: row for row, source in enumerate(used.sources)}
     rows = np.array([row_of[source] for source in known.sources], dtype=np.int64)
 
-    def right(probs_NK: NDArray[np.float32]) -> NDArray[np.bool_]:
-        said_NK = judge.said(probs_NK, bundle.thresholds)
-        if said_NK is None:
-            return np.asarray(probs_NK.argmax(axis=1) == known.labels_N)
-        return np.asarray((said_NK == (known.labels_N > 0)).all(axis=1))
+    def right_N(probs_NK: NDArray[np.float32]) -> NDArray[np.bool_]:
+        return right(probs_NK, known.labels_N, judge.said(probs_NK, bundle.thresholds))
 
     predict: Predict = predictor(bundle)
     if split == "cross_validation":
         predict = _by_folds(bundle, recipe, used, pixels, rows, cache, observe)
     images = network_pixels(pixels.read(rows), bundle.preprocess)
-    found = robustness(predict, images, right, Position(0, 0, used.keys_N[rows]), observe=observe)
+    found = robustness(predict, images, right_N, Position(0, 0, used.keys_N[rows]), observe=observe)
     where = "cross-validated images" if split == "cross_validation" else f"images of the {split} split"
     observe(Note(f"on {len(known):,} {where}: {told(found)}"))
     return found

@@ -18,7 +18,7 @@ from sortal.evaluation.task import task
 from sortal.manifest import Manifest
 from sortal.predictions import Predictions
 from sortal.run import Run, find_bundle
-from sortal.workflows.measuring import groups_of, right
+from sortal.workflows.measuring import groups_of
 
 ORDER = ("cross_validation", "test", "val", "train")
 """The first of these that all runs were judged on is compared; a split of another name only where there is none of ours."""
@@ -68,7 +68,7 @@ def compare(targets: Sequence[str | Path]) -> Compared:
     aligned = [_rows(part, order) for part, order in zip(parts, orders, strict=True)]
     _require_equal_labels(judged, aligned)
     groups_N = _groups(judged, aligned)
-    hits = [right(part) for part in aligned]
+    hits = [part.right_N for part in aligned]
     runs = [
         {
             "run": each.name,

@@ -223,17 +223,19 @@ def rehearse(recipe: Recipe, manifest: Manifest) -> None:
 
     The network is built with its weights and thrown away, so it costs a second or so.
     """
+    recipe, _ = for_images(recipe, manifest)
     engine = engines.load(recipe.engine)
     recipe = engine.pinned(recipe)
     _require_training_images(manifest)
     _require_held_out_images(manifest, recipe)
     check_decision(recipe, manifest)
     preprocess = geometry_of(engine, recipe)
-    settled = recipes.parse(recipe.model_dump(mode="json") | {"threads": recipe.threads or 1})
+    settled(engine, recipe, preprocess, manifest, lambda each: (each, []))
+    recipe = recipes.parse(recipe.model_dump(mode="json") | {"threads": recipe.threads or 1})
     if recipe.strategy == "features":
-        engine.frozen(settled, preprocess)
+        engine.frozen(recipe, preprocess)
         return
     used = manifest.used
     training = np.flatnonzero(np.array(used.column("split")) == "train")
     with StoredPixels(used, preprocess, Cache.default(recipe.store.limit)) as pixels:
-        engine.open(settled, preprocess, Samples(used.classes, used.labels_N, used.keys_N, {"train": training}, pixels))
+        engine.open(recipe, preprocess, Samples(used.classes, used.labels_N, used.keys_N, {"train": training}, pixels))

@@ -30,14 +30,7 @@ def sliced(judged: Predictions, used: Manifest, pixels: Pixels) -> list[dict[str
     said = [dict(pairs or ()) for pairs in part.column("about")]
     words: dict[str, list[str | None]] = {"shape": shapes}
     words |= {name: [each.get(name) for each in said] for name in dict.fromkeys(name for each in said for name in each)}
-    return slices(right(judged), numbers, words, group_numbers(part))
-
-
-def right(judged: Predictions) -> NDArray[np.bool_]:
-    """Whether each image was sorted correctly; of several labels, whether it got exactly its own."""
-    if judged.said_NK is None:
-        return np.asarray(judged.probs_NK.argmax(axis=1) == judged.labels_N)
-    return np.asarray((judged.said_NK == (judged.labels_N > 0)).all(axis=1))
+    return slices(judged.right_N, numbers, words, group_numbers(part))
 
 
 def group_numbers(rows: Manifest) -> NDArray[np.int64] | None:

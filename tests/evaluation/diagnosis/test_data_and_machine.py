@@ -7,6 +7,7 @@ import pytest
 
 from sortal.evaluation.diagnosis import changed, diagnose
 from sortal.predictions import Predictions
+from sortal.recipe import presets
 from tests.evaluation.diagnosis.cases import CLASSES, SMALL, healthy, kinds, learnt, squares
 
 
@@ -60,6 +61,16 @@ def test_few_images_with_a_wide_interval_are_too_little_data() -> None:
     assert found["change"]["split.folds"] == 5
     changed(case.recipe, found["change"])  # raises for what is no recipe
     assert "too-little-data" not in kinds(healthy())
+
+
+@pytest.mark.parametrize("name", presets.PRESETS.entries)
+def test_whoever_trains_a_network_on_few_images_is_told_how_to_train_a_head_on_them(name: str) -> None:
+    recipe = presets.named(name)
+    metrics = {"test": {"accuracy": 0.8, "accuracy_interval": [0.55, 0.92]}}
+    case = healthy(recipe=recipe, training={"a": 30, "b": 12}, metrics=metrics, history=())
+    change = one(case, "too-little-data")["change"]
+    assert changed(recipe, change).strategy == "features"
+    assert changed(recipe, change).split.folds == 5
 
 
 def test_a_learning_curve_that_still_rises_says_that_more_images_help() -> None:

@@ -1,6 +1,6 @@
 """What the images did to the result: rules about their number, their labels, and what `sortal check` found in them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from sortal.evaluation.diagnosis.case import Case, Diagnosis
 from sortal.evaluation.intervals import wilson
+from sortal.recipe import flattened, presets
 
 IMBALANCED = 10.0
 """Largest to smallest class from which rare ones suffer, as in the plan."""
@@ -22,6 +23,11 @@ NOISE = 0.01
 """Share of labels that are likely wrong from which it is worth a word."""
 AS_OFTEN = 0.5
 """Of all mistakes' share, that of mistakes where the model is sure, from which wrong labels are the likelier reason."""
+OF_A_HEAD = {
+    "strategy", "epochs", "batch_size", "learning_rate", "test_views", "precision", "layout", "frozen", "optimizer", "schedule",
+    "average", "stop", "best", "thaw", "start", "grow",
+}  # fmt: skip
+OF_A_NETWORK = {"model", "weights", "weights_sha256", "stem", "image_size", "resize", "channels"}
 BORDERS = ("border", "edge", "frame")
 COLOURS = ("colour", "color", "brightness")
 
@@ -97,16 +103,15 @@ def _wide_open(case: Case) -> str:
 
 
 def _made_the_most_of(case: Case) -> dict[str, Any]:
-    """Few weights to learn, and every image judged once."""
+    """Few weights to learn, and every image judged once: the preset `photos`, but for what is done to the images."""
     recipe = case.recipe
     if case.images >= 2_000 or recipe.split.folds:
         return {}
     if recipe.strategy == "features":
         return {"split.folds": 5}
-    plain = {"augment.mixup": 0.0, "augment.cutmix": 0.0, "precision": "auto", "layout": "auto", "frozen": "auto"}
-    network = {"model": "tf_efficientnet_lite0", "image_size": 224, "resize": 0, "channels": 3, "weights": "default"}
-    pretrained: Mapping[str, Any] = {} if case.pretrained else network
-    return {"strategy": "features", "split.folds": 5, "optimizer.layer_decay": 1.0, **plain, **pretrained}
+    taken = OF_A_HEAD if case.pretrained else OF_A_HEAD | OF_A_NETWORK
+    head = flattened(presets.photos().model_dump(mode="json", include=taken))
+    return {**dict(head), "split.folds": 5, "augment.mixup": 0.0, "augment.cutmix": 0.0}
 
 
 def label_noise(case: Case) -> Diagnosis | None:
