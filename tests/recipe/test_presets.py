@@ -4,7 +4,7 @@ import pytest
 
 from sortal import recipe as recipes
 from sortal.errors import UnknownName
-from sortal.recipe import Augment, presets
+from sortal.recipe import Augment, presets, tutorials
 from sortal.recipe.text import to_toml
 
 NAMES = [entry.name for entry in presets.PRESETS]
@@ -27,7 +27,11 @@ def test_every_preset_says_what_it_is_for_and_what_was_measured(name):
 
 
 def test_every_function_that_returns_a_recipe_is_in_the_table():
-    public = {n for n, f in vars(presets).items() if inspect.isfunction(f) and not n.startswith("_") and n != "named"}
+    public = {
+        n
+        for n, f in (vars(presets) | vars(tutorials)).items()
+        if inspect.isfunction(f) and not n.startswith("_") and n != "named"
+    }
     assert public == set(NAMES)
 
 
@@ -72,7 +76,9 @@ def test_the_advanced_augmentations_of_guide_003_come_in_its_order_with_its_two_
     assert spec.one_of == (("noise", "blur", "motion_blur"), ("optical", "grid", "elastic"))
     assert spec.order[-6:] == spec.one_of[0] + spec.one_of[1]
     assert (spec.translate, spec.zoom, spec.rotate) == (0.0625, 0.1, 45)
-    assert recipe.model_copy(update={"augment": Augment()}) == presets.seed003_full().model_copy(update={"augment": Augment()})
+    assert recipe.model_copy(update={"augment": Augment()}) == presets.named("seed003_full").model_copy(
+        update={"augment": Augment()}
+    )
 
 
 def test_the_rate_of_article_004_rises_from_a_hundredth_and_ends_at_a_millionth():

@@ -17,8 +17,8 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (12, STORED, STORED, 3), dtyp
 KEYS = np.arange(12, dtype=np.uint64) * 977
 STRONG = [
     augmentations.heavy(side=SIDE),
-    presets.seed000_strong().augment,
-    presets.seed003_albumentations().augment,
+    presets.named("seed000_strong").augment,
+    presets.named("seed003_albumentations").augment,
     Augment(mixup=1.0, cutmix=1.0, trivial_augment=True, grey=1.0, vertical_flip=1.0),
 ]
 
