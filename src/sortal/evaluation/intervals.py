@@ -161,7 +161,8 @@ def gaps_interval(gaps_NS: NDArray[np.float64], groups_N: Groups = None, level: 
 
     Chance makes each distance larger, so the sum is too large: by how much depends on the truth. So the truth is tried out: the
     interval holds those sums under which a sum like this one would be nothing unusual. Of such a sum half is divided in the
-    proportions that were found, which are noisy, and half by how much is known of each part.
+    proportions that were found, which are noisy, and half by how much is known of each part. For the lower end that is the one
+    half, the other is in the proportions of what stands out of the noise: chance adds most where most distances are truly none.
     """
     sums_GS, sizes_G = group_sums(gaps_NS, groups_N)
     images, count = float(sizes_G.sum()), len(sizes_G)
@@ -171,14 +172,26 @@ def gaps_interval(gaps_NS: NDArray[np.float64], groups_N: Groups = None, level: 
         return 0.0, max(found, wilson(0, count)[1])
     spread_S = ((sums_GS - sizes_G[:, None] * means_S) ** 2).sum(axis=0)
     errors_S = np.sqrt(spread_S * count / (count - 1)) / images
-    proportions_S = np.abs(means_S) / found + errors_S**2 / (errors_S**2).sum() if errors_S.any() else np.abs(means_S)
-    proportions_S /= proportions_S.sum()
+    known_S = _shares(np.abs(means_S)) + _shares(errors_S**2)
+    standing_out_S = _shares(np.sqrt(np.maximum(means_S**2 - errors_S**2, 0)))
     noise_RS = np.random.default_rng(0).normal(size=(RESAMPLES, len(means_S))) * errors_S
     tried_T = np.linspace(0, 3 * found, TRIED)
-    sums_TR = np.stack([np.abs(tried * proportions_S + noise_RS).sum(axis=1) for tried in tried_T])
-    low_T, high_T = np.quantile(sums_TR, [(1 - level) / 2, (1 + level) / 2], axis=1)
-    lowest = float(np.interp(found, np.maximum.accumulate(high_T), tried_T)) if found > high_T[0] else 0.0
-    return min(lowest, found), max(found, float(np.interp(found, np.maximum.accumulate(low_T), tried_T)))
+
+    def usual(proportions_S: NDArray[np.float64], tail: float) -> NDArray[np.float64]:
+        """The sum that would be found with so little chance, for each sum that is tried out."""
+        sums_TR = np.stack([np.abs(tried * proportions_S + noise_RS).sum(axis=1) for tried in tried_T])
+        return np.maximum.accumulate(np.quantile(sums_TR, tail, axis=1))
+
+    high_T = usual(_shares(_shares(known_S) + standing_out_S), (1 + level) / 2)
+    low_T = usual(_shares(known_S), (1 - level) / 2)
+    lowest = float(np.interp(found, high_T, tried_T)) if found > high_T[0] else 0.0
+    return min(lowest, found), max(found, float(np.interp(found, low_T, tried_T)))
+
+
+def _shares(parts_S: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Parts of one; nothing of nothing."""
+    total = float(parts_S.sum())
+    return parts_S / total if total else parts_S
 
 
 def group_sums(values_NS: NDArray[np.float64], groups_N: Groups) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -83,109 +83,147 @@ def fit(
     to write it down. The step is taken anew with the same images, and a checkpoint is saved before it, so that a resume
     goes on in the same way from there.
     """
-    loop, best = Loop(), dict[str, NDArray[Any]]()
-    if save_to and save_to.exists():
-        state, best, saved = checkpoint.read(save_to)
-        session.restore(state)
-        loop = Loop(**saved)
-    steps_done = images_done = 0
-    started = last_save = last_event = time.monotonic()
+    fitting = _Fitting(session, recipe, scores, save_to, smaller, observe)
+    while not fitting.finished:
+        fitting.epoch()
+    return fitting.result()
 
-    def save() -> None:
-        nonlocal last_save
-        if save_to:
-            checkpoint.write(save_to, session.state(), best, asdict(loop))
-            observe(CheckpointSaved(str(save_to), loop.epoch, loop.step))
-            last_save = time.monotonic()
 
-    pending = list[tuple[Any, int]]()
+class _Fitting:
+    """One training under way: the session, where it is, the best weights so far, and when it last saved and spoke."""
 
-    def settle() -> None:
+    def __init__(
+        self,
+        session: Session,
+        recipe: Recipe,
+        scores: Scores | None,
+        save_to: Path | None,
+        smaller: Callable[[int], None],
+        observe: Observer,
+    ) -> None:
+        self._session, self._recipe, self._scores = session, recipe, scores
+        self._save_to, self._smaller, self._observe = save_to, smaller, observe
+        self._loop, self._best = Loop(), dict[str, NDArray[Any]]()
+        if save_to and save_to.exists():
+            state, self._best, saved = checkpoint.read(save_to)
+            session.restore(state)
+            self._loop = Loop(**saved)
+        self._steps = self._images = 0
+        self._pending = list[tuple[SupportsFloat, int]]()
+        self._started = self._last_save = self._last_event = time.monotonic()
+
+    @property
+    def finished(self) -> bool:
+        stopped = 0 < self._recipe.stop.patience <= self._loop.stale
+        return self._loop.epoch >= self._recipe.epochs or stopped
+
+    def epoch(self) -> None:
+        """The rest of the epoch, its scores, and a checkpoint where one is due."""
+        loop, began = self._loop, time.monotonic()
+        rate = self._train()
+        found = dict(self._scores(self._session.predict("val"))) if self._scores else {}
+        loss, rate = loop.losses / max(1, loop.images), self._recipe.learning_rate * rate
+        loop.history.append({"epoch": loop.epoch + 1, "loss": loss, "rate": rate, **found})
+        self._judge(found)
+        loop.step = self._session.steps
+        self._tell_progress()
+        seconds = time.monotonic() - began
+        self._observe(EpochDone(loop.epoch + 1, self._recipe.epochs, loss, rate, loop.images, seconds, found))
+        loop.epoch, loop.step, loop.losses, loop.images = loop.epoch + 1, 0, 0.0, 0
+        if self.finished or time.monotonic() - self._last_save > SECONDS_BETWEEN_EPOCHS:
+            self._save()
+        if self.finished:
+            self._observe(Progress("train", self._total, self._total, "steps"))
+
+    def result(self) -> Fitted:
+        loop = self._loop
+        return Fitted(
+            weights=self._best if loop.best_epoch else self._session.weights(),
+            epoch=loop.best_epoch or loop.epoch,
+            history=loop.history,
+            steps=self._steps,
+            images=self._images,
+            seconds=time.monotonic() - self._started,
+            micro_batch=self._session.micro_batch,
+        )
+
+    @property
+    def _total(self) -> int:
+        return self._recipe.epochs * self._session.steps
+
+    def _train(self) -> float:
+        """The steps that are left of the epoch; the last one's rate, as a multiple of the recipe's."""
+        loop, rate = self._loop, 0.0
+        for batch in self._session.batches(loop.epoch, start=loop.step):
+            progress = batch.step / self._total
+            rate = multiplier(self._recipe.schedule, progress) * loop.fall
+            self._pending.append((self._step(batch, rate, progress), len(batch.rows_B)))
+            loop.step += 1
+            self._steps += 1
+            self._images += len(batch.rows_B)
+            now = time.monotonic()
+            if now - self._last_event > SECONDS_BETWEEN_EVENTS:
+                self._last_event = now
+                self._tell_progress()
+            if now - self._last_save > SECONDS_WITHIN_EPOCH and loop.step < self._session.steps:
+                self._settle()
+                self._save()
+        self._settle()
+        return rate
+
+    def _step(self, batch: Batch, rate: float, progress: float) -> SupportsFloat:
+        while True:
+            try:
+                return self._session.train_step(batch, rate, progress)
+            except OutOfMemory:
+                before = self._session.micro_batch or self._recipe.batch_size
+            # Out here, since the exception holds on to the tensors of the attempt.
+            if not self._session.halve():
+                raise OutOfMemory("out of memory", hint=NO_HALF)
+            self._settle()
+            self._save()
+            self._smaller(self._session.micro_batch)
+            told = OUT_OF_MEMORY.format(self._loop.epoch + 1, self._session.micro_batch, before)
+            self._observe(Note(told, "warning"))
+
+    def _settle(self) -> None:
         # Losses are read back from the device only here: each read waits for all work that is under way.
-        for loss, count in pending:
+        loop = self._loop
+        for loss, count in self._pending:
             loop.losses += float(loss) * count
             loop.images += count
-        pending.clear()
+        self._pending.clear()
         if not math.isfinite(loop.losses):
-            further = (
-                ", or precision=bf16, whose numbers reach further than those of fp16" if recipe.precision == "fp16" else ""
-            )
+            half = self._recipe.precision == "fp16"
+            further = ", or precision=bf16, whose numbers reach further than those of fp16" if half else ""
             raise Diverged(
                 f"the training diverged: the loss is {loop.losses} in epoch {loop.epoch + 1}",
                 hint=f"lower learning_rate, set schedule.warmup=0.1 or optimizer.clip=1{further}, and begin a new run",
             )
 
-    def step(batch: Batch, rate: float, progress: float) -> SupportsFloat:
-        while True:
-            try:
-                return session.train_step(batch, rate, progress)
-            except OutOfMemory:
-                before = session.micro_batch or recipe.batch_size
-            # Out here, since the exception holds on to the tensors of the attempt.
-            if not session.halve():
-                raise OutOfMemory("out of memory", hint=NO_HALF)
-            settle()
-            save()
-            smaller(session.micro_batch)
-            observe(Note(OUT_OF_MEMORY.format(loop.epoch + 1, session.micro_batch, before), "warning"))
-
-    total = recipe.epochs * session.steps
-    finished = loop.epoch >= recipe.epochs or _stopped(recipe, loop)
-    while not finished:
-        began, rate = time.monotonic(), 0.0
-        for batch in session.batches(loop.epoch, start=loop.step):
-            progress = batch.step / total
-            rate = multiplier(recipe.schedule, progress) * loop.fall
-            pending.append((step(batch, rate, progress), len(batch.rows_B)))
-            loop.step += 1
-            steps_done += 1
-            images_done += len(batch.rows_B)
-            now = time.monotonic()
-            if now - last_event > SECONDS_BETWEEN_EVENTS:
-                last_event = now
-                observe(Progress("train", loop.epoch * session.steps + loop.step, total, "steps"))
-            if now - last_save > SECONDS_WITHIN_EPOCH and loop.step < session.steps:
-                settle()
-                save()
-        settle()
-
-        found = dict(scores(session.predict("val"))) if scores else {}
-        row = {
-            "epoch": loop.epoch + 1,
-            "loss": loop.losses / max(1, loop.images),
-            "rate": recipe.learning_rate * rate,
-            **found,
-        }
-        loop.history.append(row)
+    def _judge(self, found: Mapping[str, float]) -> None:
+        """What an epoch's scores mean for the weights to ship, for stopping, and for a rate that falls on plateaus."""
+        loop, recipe = self._loop, self._recipe
         if _better(recipe.best.monitor, found, loop.best_score):
             loop.best_score, loop.best_epoch = found[recipe.best.monitor], loop.epoch + 1
-            best = dict(session.weights())
+            self._best = dict(self._session.weights())
         if _better(recipe.stop.monitor, found, loop.stop_score):
             loop.stop_score, loop.stale = found[recipe.stop.monitor], 0
         else:
             loop.stale += 1
-        if recipe.schedule.name == "plateau" and _falls(recipe.schedule, loop, found):
-            observe(Note(f"no better {recipe.schedule.monitor} for {recipe.schedule.patience} epochs: the learning rate falls"))
-        observe(Progress("train", (loop.epoch + 1) * session.steps, recipe.epochs * session.steps, "steps"))
-        observe(
-            EpochDone(loop.epoch + 1, recipe.epochs, row["loss"], row["rate"], loop.images, time.monotonic() - began, found)
-        )
-        loop.epoch, loop.step, loop.losses, loop.images = loop.epoch + 1, 0, 0.0, 0
-        finished = loop.epoch >= recipe.epochs or _stopped(recipe, loop)
-        if finished or time.monotonic() - last_save > SECONDS_BETWEEN_EPOCHS:
-            save()
-        if finished:
-            observe(Progress("train", total, total, "steps"))
+        schedule = recipe.schedule
+        if schedule.name == "plateau" and _falls(schedule, loop, found):
+            self._observe(Note(f"no better {schedule.monitor} for {schedule.patience} epochs: the learning rate falls"))
 
-    return Fitted(
-        weights=best if loop.best_epoch else session.weights(),
-        epoch=loop.best_epoch or loop.epoch,
-        history=loop.history,
-        steps=steps_done,
-        images=images_done,
-        seconds=time.monotonic() - started,
-        micro_batch=session.micro_batch,
-    )
+    def _save(self) -> None:
+        if self._save_to:
+            checkpoint.write(self._save_to, self._session.state(), self._best, asdict(self._loop))
+            self._observe(CheckpointSaved(str(self._save_to), self._loop.epoch, self._loop.step))
+            self._last_save = time.monotonic()
+
+    def _tell_progress(self) -> None:
+        done = self._loop.epoch * self._session.steps + self._loop.step
+        self._observe(Progress("train", done, self._total, "steps"))
 
 
 def _falls(schedule: Schedule, loop: Loop, found: Mapping[str, float]) -> bool:
@@ -198,10 +236,6 @@ def _falls(schedule: Schedule, loop: Loop, found: Mapping[str, float]) -> bool:
         return False
     before, loop.fall, loop.fall_stale = loop.fall, max(schedule.floor, loop.fall * schedule.factor), 0
     return loop.fall < before
-
-
-def _stopped(recipe: Recipe, loop: Loop) -> bool:
-    return 0 < recipe.stop.patience <= loop.stale
 
 
 def _better(monitor: str, found: Mapping[str, float], so_far: float | None) -> bool:
