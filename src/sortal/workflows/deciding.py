@@ -15,7 +15,7 @@ from sortal import engines, files
 from sortal import recipe as recipes
 from sortal.data.facts import Facts
 from sortal.data.keeping import PixelKeeper
-from sortal.data.measured import remembered
+from sortal.data.measured import Bystander, remembered
 from sortal.data.pixels import StoredPixels
 from sortal.data.samples import Samples
 from sortal.data.scan import Glimpse
@@ -142,7 +142,10 @@ def _divided(manifest: Manifest, recipe: Recipe, observe: Observer) -> Manifest:
 
 
 def _measured(engine: Engine, recipe: Recipe, geometry: Preprocess, classes: int) -> tuple[Recipe, list[Decision]]:
-    """Every 'auto' replaced by what is fastest on this machine, measured once for each network, size and batch."""
+    """Every 'auto' replaced by what is fastest on this machine, measured once for each network, size and batch.
+
+    Only what was measured while nobody else was at work is remembered.
+    """
     of_recipe = (
         "engine",
         "model",
@@ -161,11 +164,18 @@ def _measured(engine: Engine, recipe: Recipe, geometry: Preprocess, classes: int
     question["thaw"] = recipe.thaw.model_dump(mode="json")
     question["installed"] = {name: _version(name) for name in ("onnxruntime", "openvino", recipe.engine)}
 
+    bystander = Bystander()
+
     def measure() -> dict[str, Any]:
         found, reasons = engine.measured(recipe, geometry, classes)
+        if bystander.in_the_way:
+            reasons = {
+                key: f"{reason}; other programs were at work, so it is measured again next time"
+                for key, reason in reasons.items()
+            }
         return {"found": {key: getattr(found, key) for key in MEASURED}, "reasons": reasons}
 
-    answer = remembered(Cache.default(), question, measure)
+    answer = remembered(Cache.default(), question, measure, keep=lambda: not bystander.in_the_way)
     found = recipes.parse(recipe.model_dump(mode="json") | answer["found"])
     return found, [Decision(key, str(getattr(found, key)), reason) for key, reason in answer["reasons"].items()]
 
