@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks.fashion import DEBIAN
 from benchmarks.harness import Claim, Ran, Result, ran, sortal
+from sortal.data.mnist import SETS
 
 PLAIN = ("loss.name=cross_entropy", "loss.class_weights=none", "sampler.name=shuffle", "sampler.power=0")
 """Plain training, whatever was planned: every image once an epoch, and all count the same."""
@@ -40,7 +41,7 @@ def run(options: argparse.Namespace) -> list[Result]:
         work = Path(name)
         whole, table = work / "whole.parquet", work / "imbalanced.parquet"
         made = ran(sortal("data", "fashion-mnist", "--from", options.data, "--to", whole, "--json"))
-        counts = thin_out(whole, table, each=options.each or None)
+        counts = thin_out(whole, table, SETS["fashion-mnist"].classes, each=options.each or None)
         ours = [_trained(table, work, f"planned-{seed}", seed, options.settings) for seed in seeds]
         plain = [_trained(table, work, f"plain-{seed}", seed, [*options.settings, *PLAIN]) for seed in seeds]
         labels_N, ours_SN = _answers([work / f"planned-{seed}" for seed in seeds])
@@ -59,8 +60,8 @@ def _trained(table: Path, work: Path, name: str, seed: int, settings: Sequence[s
     return ran(command, environment={"SORTAL_CACHE": str(work / "cache")})
 
 
-def thin_out(whole: Path, to: Path, *, each: int | None = None) -> list[int]:
-    """Write the imbalanced set of a standard one's Parquet, and return the training images of each class.
+def thin_out(whole: Path, to: Path, classes: Sequence[str], *, each: int | None = None) -> list[int]:
+    """Write the imbalanced set of a standard one's Parquet, and return the training images of each class, in the order given.
 
     With `each`, the training split begins with so many images a class, the test split with a sixth, as in the original.
     """
@@ -68,7 +69,6 @@ def thin_out(whole: Path, to: Path, *, each: int | None = None) -> list[int]:
     import pyarrow.parquet as pq
 
     table = pq.read_table(whole)
-    classes = table.schema.metadata[b"classes"].decode().split("|")
     labels, splits = (np.array(table[key].to_pylist()) for key in ("label", "split"))
     kept, counts = [], []
     for number, name in enumerate(classes):
