@@ -108,13 +108,9 @@ def climbed(name: str, rung: Rung, work: Path, options: argparse.Namespace) -> R
 
 
 def _epochs(events: Path) -> dict[int, float]:
-    """Seconds of each epoch; one that was run again after a stop counts as often as it was begun and ended."""
-    seconds: dict[int, float] = {}
-    for line in events.read_text(encoding="utf-8").splitlines():
-        event = json.loads(line)
-        if event["event"] == "EpochDone":
-            seconds[event["epoch"]] = seconds.get(event["epoch"], 0.0) + event["seconds"]
-    return seconds
+    """Seconds of each epoch, over all attempts at it."""
+    told = [json.loads(line) for line in events.read_text(encoding="utf-8").splitlines()]
+    return {event["epoch"]: event["seconds"] for event in told if event["event"] == "EpochDone"}
 
 
 def _data(kind: str, work: Path, options: argparse.Namespace) -> Path:

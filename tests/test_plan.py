@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sortal.errors import RecipeError
 from sortal.manifest import SCHEMA, Manifest
 from sortal.plan import BANDS, FEW, Facts, Machine, facts, for_images, plan
-from sortal.recipe import Best, Recipe, Sampler
+from sortal.recipe import Best, Recipe, Sampler, override, parsed
 
 PROCESSOR = Machine(cores=2, accelerator="", name="a processor")
 GRAPHICS = Machine(cores=16, accelerator="cuda", name="a graphics card")
@@ -48,10 +48,10 @@ def test_a_frozen_network_gets_the_square_root_of_the_imbalance_and_one_from_scr
 @pytest.mark.parametrize("key", ["loss.class_weights", "sampler.name"])
 def test_who_takes_the_balance_of_classes_in_hand_is_not_contradicted(key: str) -> None:
     rare = replace(PHOTOGRAPHS, smallest_class=5)
-    recipe, why = plan(rare, PROCESSOR, settled={key})
+    recipe, why = plan(rare, PROCESSOR, settled={key: object()})
     assert recipe.sampler == Sampler()
     assert not any(decision.key.startswith("sampler") for decision in why)
-    assert plan(rare, PROCESSOR, settled={"epochs"})[0].sampler.name == "oversample"
+    assert plan(rare, PROCESSOR, settled={"epochs": 5})[0].sampler.name == "oversample"
 
 
 def test_the_head_on_few_photographs_is_solved_for_with_a_decay_of_one_over_the_images() -> None:
@@ -63,8 +63,8 @@ def test_the_head_on_few_photographs_is_solved_for_with_a_decay_of_one_over_the_
 
 @pytest.mark.parametrize("key", ["learning_rate", "head.kind", "strategy", "optimizer.clip", "loss.name", "sampler.name"])
 def test_who_takes_the_learning_in_hand_gets_a_head_that_is_trained(key: str) -> None:
-    assert plan(PHOTOGRAPHS, PROCESSOR, settled={key})[0].optimizer.name == "adamw"
-    assert plan(PHOTOGRAPHS, PROCESSOR, settled={"epochs", "augment.flip"})[0].optimizer.name == "lbfgs"
+    assert plan(PHOTOGRAPHS, PROCESSOR, settled={key: object()})[0].optimizer.name == "adamw"
+    assert plan(PHOTOGRAPHS, PROCESSOR, settled={"epochs": 5, "augment.flip": 0.5})[0].optimizer.name == "lbfgs"
 
 
 def test_a_head_that_sees_rare_classes_more_often_is_trained() -> None:
@@ -180,6 +180,67 @@ def test_every_plan_is_a_valid_recipe_with_reasons(
     assert (recipe.strategy == "features") == (images < FEW)
     assert all(decision.reason for decision in why)
     assert recipe.split.folds or recipe.split.val or "val" in given_splits
+
+
+ONE_WORD = (
+    *(f"strategy={name}" for name in ("features", "last_layers", "full", "progressive", "staged", "scratch")),
+    *(f"optimizer.name={name}" for name in ("sgd", "adam", "adamw", "rmsprop")),
+    *(f"schedule.name={name}" for name in ("constant", "cosine", "linear", "step", "multi_step")),
+    *(f"augment.{word}" for word in ("flip=0", "crop=none", "rotate=15", "rand_augment=2", "trivial_augment=true")),
+    *("loss.name=focal", "loss.label_smoothing=0.1", "loss.class_weights=effective", "sampler.name=balanced"),
+    *("weights=none", "image_size=64", "batch_size=16", "epochs=12", "learning_rate=0.01", "average.name=ema", "seed=3"),
+)
+FOR_SMALL = (
+    "model=simple_cnn",
+    "model=resnet18",
+    "start.whiten=none",
+    "start.whiten=frozen",
+    "grow.start=1",
+    "start.identity=false",
+)
+THOUSANDS = replace(PHOTOGRAPHS, training_images=5_000, independent=5_000, smallest_class=2_400, largest_class=2_600)
+FEW_CLOTHES = replace(CLOTHES, training_images=900, independent=900)
+
+
+@pytest.mark.parametrize("machine", [PROCESSOR, GRAPHICS], ids=lambda machine: machine.name)
+@pytest.mark.parametrize("found", [PHOTOGRAPHS, THOUSANDS, CLOTHES, FEW_CLOTHES], ids=lambda found: f"{found.training_images}")
+@pytest.mark.parametrize("setting", ONE_WORD)
+def test_one_word_of_the_users_never_contradicts_what_is_planned(found: Facts, machine: Machine, setting: str) -> None:
+    recipe, why = plan(found, machine, settled=parsed([setting]))
+    assert override(recipe, [setting])
+    assert all(decision.reason for decision in why)
+
+
+@pytest.mark.parametrize("setting", FOR_SMALL)
+@pytest.mark.parametrize("found", [CLOTHES, replace(CLOTHES, training_images=5_000)], ids=["many", "few"])
+def test_one_word_about_a_network_for_small_images_never_contradicts_what_is_planned(found: Facts, setting: str) -> None:
+    assert override(plan(found, PROCESSOR, settled=parsed([setting]))[0], [setting])
+
+
+def test_the_users_strategy_brings_the_rate_and_the_division_that_go_with_it() -> None:
+    whole, _ = plan(PHOTOGRAPHS, PROCESSOR, settled={"strategy": "full"})
+    assert (whole.strategy, whole.learning_rate, whole.split.folds, whole.split.val) == ("full", 1e-4, 0, 0.0)
+    scratch, _ = plan(PHOTOGRAPHS, PROCESSOR, settled={"strategy": "scratch"})
+    assert (scratch.weights, scratch.image_size, scratch.optimizer.name) == ("none", 128, "adamw")
+    frozen, _ = plan(CLOTHES, PROCESSOR, settled={"strategy": "features"})
+    assert (frozen.strategy, frozen.split.folds, frozen.optimizer.name) == ("features", 5, "adamw")
+
+
+def test_the_users_optimiser_brings_its_rate_and_decay() -> None:
+    by_sgd, _ = plan(CLOTHES, PROCESSOR, settled={"optimizer.name": "sgd"})
+    by_adamw, _ = plan(CLOTHES, PROCESSOR, settled={"optimizer.name": "adamw"})
+    assert by_sgd.learning_rate == pytest.approx(10 * by_adamw.learning_rate)
+    assert (by_sgd.optimizer.weight_decay, by_adamw.optimizer.weight_decay) == (5e-4, 0.05)
+
+
+@pytest.mark.parametrize(("images", "brightness", "erase"), [(500, 0.4, 0.25), (5_000, 0.2, 0.0), (50_000, 0.0, 0.0)])
+def test_what_is_trained_anew_each_epoch_is_varied_more_the_fewer_images_there_are(
+    images: int, brightness: float, erase: float
+) -> None:
+    found = replace(PHOTOGRAPHS, training_images=images, independent=images)
+    recipe, why = plan(found, PROCESSOR, settled={"strategy": "staged"})
+    assert (recipe.augment.brightness, recipe.augment.erase, recipe.augment.flip) == (brightness, erase, 0.5)
+    assert ("augment.brightness" in {decision.key for decision in why}) == bool(brightness)
 
 
 def test_several_labels_are_monitored_by_a_score_without_thresholds_and_are_not_weighted() -> None:

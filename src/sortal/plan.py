@@ -9,15 +9,15 @@ cross-validated.
 
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from sortal.errors import RecipeError
 from sortal.events import Decision
 from sortal.manifest import Manifest
-from sortal.recipe import Optimizer, Recipe, parse, presets
+from sortal.recipe import Optimizer, Recipe, Start, augmentations, parse, presets
 
 FEW = 2_000
 """Training images below which the network stays frozen and the score is cross-validated."""
@@ -44,6 +44,24 @@ LEARNING = (
 """Keys and groups with which a user takes in hand how a head learns."""
 SOLVED_EPOCHS = 3
 """Of 40 iterations each; one is enough for some hundred photographs, and a solved head's further ones take milliseconds."""
+STRATEGIES: tuple[str, ...] = get_args(Recipe.model_fields["strategy"].annotation)
+WHITENED = ("brisk", "brisk_s", "brisk_l")
+"""Networks whose first layer has room for filters that whiten, and which the presets for small images train by Muon."""
+WHOLE_RATE = 1e-4
+"""Of a pretrained network that learns without its head having learnt first (guide 003)."""
+SCRATCH_SIDE = 128
+"""Pixels of photographs on which a network begins from random weights, unless the user says otherwise: at 224 it takes thrice
+the time."""
+OF_OPTIMIZERS: Mapping[str, tuple[float, float]] = {"sgd": (10.0, 5e-4), "adam": (1.0, 0.0), "rmsprop": (1.0, 0.0)}
+"""Where the user takes another optimiser than the planned AdamW: its rate as a multiple of AdamW's, and its decay, which for
+these is coupled with the gradients."""
+WHILE: Mapping[tuple[str, object], tuple[str, ...]] = {
+    ("start.whiten", "none"): ("start.whiten_until",),
+    ("start.whiten", "frozen"): ("start.whiten_until",),
+    ("grow.start", 1): ("grow.until",),
+    ("augment.flip", 0): ("augment.alternate_flip", "test_views"),
+}
+"""What a user may switch off, and the planned words that then have nothing left to say."""
 BALANCE = ("loss.class_weights", "sampler.name")
 """Keys with which a user takes the balance of classes in hand."""
 
@@ -140,27 +158,64 @@ def for_images(recipe: Recipe, manifest: Manifest) -> tuple[Recipe, list[Decisio
     return recipe, [] if found == "multi_class" else [Decision("task", found, manifest.used.told_labels())]
 
 
-def plan(found: Facts, machine: Machine, *, settled: Collection[str] = ()) -> tuple[Recipe, list[Decision]]:
+def plan(found: Facts, machine: Machine, *, settled: Mapping[str, object] | None = None) -> tuple[Recipe, list[Decision]]:
     """The recipe for these images on this machine, and why.
 
-    `settled` are keys that the user sets: what they take in hand the plan leaves alone, as far as its choice could contradict.
+    `settled` is what the user sets, by its full key. The plan begins from a recipe that goes with it: what the user takes in
+    hand is left alone, and no other word is planned that would contradict it.
     """
-    small = found.side <= SMALL_SIDE
-    few = found.training_images < FEW
-    if small and not few:
-        values, why = _from_scratch(found, machine)
-    elif few:
+    settled = settled or {}
+    strategy = _strategy(found, settled)
+    if strategy == "scratch":
+        values, why = _from_scratch(found, machine, settled)
+    elif strategy == "features":
         values, why = _frozen(found)
     else:
-        values, why = _staged(found, machine)
+        values, why = _fine_tuned(found, machine, strategy)
+    values = _optimised(values, settled)
     values, flip_why = _mirrored(values, found)
     if found.task == "multi_label":
         values, balance_why = _several_labels(values, found)
     else:
         values, balance_why = _balanced(values, found, settled)
     values, solved_why = _solved(values, found, settled)
-    recipe = parse(values, place="the planned recipe")
+    recipe = parse(_without_the_idle(values, settled), place="the planned recipe")
     return recipe, [*why, *flip_why, *balance_why, *solved_why, *_splits(recipe, found)]
+
+
+def _strategy(found: Facts, settled: Mapping[str, object]) -> str:
+    """What the user says, or what suits so many images of that size."""
+    asked = settled.get("strategy")
+    if asked in STRATEGIES:
+        return str(asked)
+    if settled.get("weights") == "none":
+        return "scratch"
+    if found.training_images < FEW:
+        return "features"
+    return "scratch" if found.side <= SMALL_SIDE else "staged"
+
+
+def _optimised(values: dict[str, Any], settled: Mapping[str, object]) -> dict[str, Any]:
+    """With the rate and decay that go with the user's optimiser."""
+    name = settled.get("optimizer.name")
+    if values["optimizer"]["name"] != "adamw" or name not in OF_OPTIMIZERS:
+        return values
+    times, decay = OF_OPTIMIZERS[str(name)]
+    values["learning_rate"] *= times
+    values["optimizer"] |= {"name": name, "weight_decay": decay}
+    return values
+
+
+def _without_the_idle(values: dict[str, Any], settled: Mapping[str, object]) -> dict[str, Any]:
+    """Without planned words about something that the user switches off."""
+    plain = Recipe().model_dump(mode="json")
+    for off, idle in WHILE.items():
+        if off not in settled.items():
+            continue
+        for key in idle:
+            group, _, word = key.rpartition(".")
+            (values[group] if group else values)[word] = (plain[group] if group else plain)[word]
+    return values
 
 
 def _frozen(found: Facts) -> tuple[dict[str, Any], list[Decision]]:
@@ -180,15 +235,21 @@ def _frozen(found: Facts) -> tuple[dict[str, Any], list[Decision]]:
             "several augmented views of each image are computed once and kept",
         ),
         Decision("head.kind", recipe.head.kind, "the more weights are trained, the more few images are learnt by heart"),
-        Decision("best.monitor", "last", "with so few images an epoch chosen on held-out ones would be luck; none is"),
+        Decision(
+            "best.monitor", "last", "a head has one best answer, and an epoch chosen on few held-out images would be luck"
+        ),
     ]
 
 
-def _from_scratch(found: Facts, machine: Machine) -> tuple[dict[str, Any], list[Decision]]:
+def _from_scratch(found: Facts, machine: Machine, settled: Mapping[str, object]) -> tuple[dict[str, Any], list[Decision]]:
+    small = found.side <= SMALL_SIDE
+    asked, by = settled.get("model", WHITENED[0]), settled.get("optimizer.name", "muon")
+    if not small or asked not in WHITENED or by != "muon":
+        return _plainly_from_scratch(found, settled, by_muon=settled.get("optimizer.name") == "muon")
     few = found.training_images < MANY_SMALL
     many = presets.small_best() if machine.accelerator else presets.small_images()
     recipe = presets.small_few() if few else many
-    size = max(16, min(SMALL_SIDE, round(found.side)))
+    size = _side(settled, max(16, min(SMALL_SIDE, round(found.side))))
     values = recipe.model_dump(mode="json") | {
         "grow": _growing(size),
         "image_size": size,
@@ -223,18 +284,77 @@ def _from_scratch(found: Facts, machine: Machine) -> tuple[dict[str, Any], list[
     ]
 
 
+def _plainly_from_scratch(
+    found: Facts, settled: Mapping[str, object], *, by_muon: bool
+) -> tuple[dict[str, Any], list[Decision]]:
+    """A training that any network and optimiser takes: no whitened start, no growing images."""
+    recipe = presets.small_compact()
+    if by_muon:
+        kept = {key: getattr(presets.small_images(), key) for key in ("optimizer", "learning_rate", "batch_size", "schedule")}
+        recipe = recipe.model_copy(update=kept | {"start": Start()})
+    small = found.side <= SMALL_SIDE
+    size = _side(settled, max(16, min(SMALL_SIDE if small else SCRATCH_SIDE, round(found.side))))
+    values = recipe.model_dump(mode="json") | {
+        "image_size": size,
+        "resize": size if small else 0,
+        "channels": 1 if found.grey else 3,
+        "split": _shares(found),
+    }
+    values, augmented = _augmented(values, found)
+    return values, [
+        Decision("model", values["model"], "readable, and trained by any optimiser"),
+        Decision(
+            "strategy",
+            "scratch",
+            f"{found.training_images:,} images of about {found.side:.0f} pixels, as no weights are wanted",
+        ),
+        Decision(
+            "image_size",
+            str(size),
+            "the median of the images' longer sides" if small else "smaller is much quicker from scratch",
+        ),
+        Decision("channels", str(values["channels"]), "all images are grey" if found.grey else "some images are in colour"),
+        *augmented,
+    ]
+
+
+def _side(settled: Mapping[str, object], planned: int) -> int:
+    """Pixels on each side of what the network sees: the user's, or the planned ones."""
+    asked = settled.get("image_size")
+    return asked if isinstance(asked, int) else planned
+
+
+def _augmented(values: dict[str, Any], found: Facts) -> tuple[dict[str, Any], list[Decision]]:
+    """How strongly images are varied that go through the network anew in each epoch: more, the fewer there are.
+
+    Heads on stored outputs keep crops and mirrors: more views and stronger ones won nothing there (see `presets.photos`).
+    """
+    name = augmentations.by_size(found.training_images)
+    planned = augmentations.named(name, side=values["image_size"]).model_dump(mode="json")
+    if values["channels"] == 1:
+        planned |= {"saturation": 0.0, "hue": 0.0}
+    more = [key for key in ("brightness", "contrast", "rotate", "erase") if planned[key]]
+    if values["augment"]["crop"] == planned["crop"]:
+        planned |= {key: values["augment"][key] for key in ("padding", "padding_mode", "scale", "flip")}
+    reason = f"the tutorials' {name!r} augmentation for {found.training_images:,} images"
+    return values | {"augment": planned}, [Decision(f"augment.{key}", f"{planned[key]:g}", reason) for key in more]
+
+
 def _growing(size: int) -> dict[str, Any]:
     """As the preset, but for images of up to 24 pixels, which have nothing to spare."""
     return presets.small_images().grow.model_dump(mode="json") if size > 24 else {"start": 1.0}
 
 
-def _staged(found: Facts, machine: Machine) -> tuple[dict[str, Any], list[Decision]]:
+def _fine_tuned(found: Facts, machine: Machine, strategy: str) -> tuple[dict[str, Any], list[Decision]]:
     band = next(band for band in BANDS if found.training_images < band.images)
     values = presets.photos_finetune().model_dump(mode="json")
     values["batch_size"] = band.batch_size
     values["optimizer"]["weight_decay"] = band.weight_decay
     values["head"]["dropout"] = band.dropout
     values["split"] = _shares(found)
+    values, augmented = _augmented(values, found)
+    if strategy != "staged":
+        return _at_once(values, strategy, [*_of_band(band, found), *augmented])
     if not machine.accelerator:
         values["epochs"] = max(3, values["epochs"] // 2)
     where = machine.accelerator or f"{machine.cores} cores and no accelerator"
@@ -245,9 +365,7 @@ def _staged(found: Facts, machine: Machine) -> tuple[dict[str, Any], list[Decisi
             f"{found.training_images:,} training images are enough to adapt the pretrained network: its head first, then all "
             "of it, earlier layers slower",
         ),
-        Decision("batch_size", str(band.batch_size), f"the tutorials' band for {found.training_images:,} images"),
-        Decision("optimizer.weight_decay", f"{band.weight_decay:g}", "the same band"),
-        Decision("head.dropout", f"{band.dropout:g}", "the same band"),
+        *_of_band(band, found),
         Decision(
             "learning_rate",
             f"{values['learning_rate']:g}",
@@ -259,6 +377,30 @@ def _staged(found: Facts, machine: Machine) -> tuple[dict[str, Any], list[Decisi
             str(values["epochs"]),
             f"for {where}: with the head first and a falling rate fewer do than the band's {band.epochs}",
         ),
+        *augmented,
+    ]
+
+
+def _of_band(band: Band, found: Facts) -> list[Decision]:
+    return [
+        Decision("batch_size", str(band.batch_size), f"the tutorials' band for {found.training_images:,} images"),
+        Decision("optimizer.weight_decay", f"{band.weight_decay:g}", "the same band"),
+        Decision("head.dropout", f"{band.dropout:g}", "the same band"),
+    ]
+
+
+def _at_once(values: dict[str, Any], strategy: str, why: list[Decision]) -> tuple[dict[str, Any], list[Decision]]:
+    """One rate from the start for all that learns, as the user's strategy wants it: guide 003's, which is as low as what is
+    pretrained can bear.
+    """
+    plain = Recipe()
+    values["strategy"] = strategy
+    values["schedule"] |= {"head_only": plain.schedule.head_only, "thawed_rate": plain.schedule.thawed_rate}
+    values["learning_rate"] = WHOLE_RATE
+    return values, [
+        *why,
+        Decision("learning_rate", f"{WHOLE_RATE:g}", "guide 003's, for pretrained layers that learn from the first step on"),
+        Decision("epochs", str(values["epochs"]), "no head is trained first, so there are no fewer"),
     ]
 
 
@@ -295,7 +437,7 @@ def _mirrored(values: dict[str, Any], found: Facts) -> tuple[dict[str, Any], lis
     return values, why
 
 
-def _balanced(values: dict[str, Any], found: Facts, settled: Collection[str]) -> tuple[dict[str, Any], list[Decision]]:
+def _balanced(values: dict[str, Any], found: Facts, settled: Mapping[str, object]) -> tuple[dict[str, Any], list[Decision]]:
     """Whether images of rare classes come more often.
 
     Frozen: three triples of CIFAR-10's classes with 300, 100 and 25 training images, each judged by 300 other training images a
@@ -326,7 +468,7 @@ def _balanced(values: dict[str, Any], found: Facts, settled: Collection[str]) ->
     return values, [Decision("sampler.name", "oversample", rare), Decision("sampler.power", "0.5", between)]
 
 
-def _solved(values: dict[str, Any], found: Facts, settled: Collection[str]) -> tuple[dict[str, Any], list[Decision]]:
+def _solved(values: dict[str, Any], found: Facts, settled: Mapping[str, object]) -> tuple[dict[str, Any], list[Decision]]:
     """Whether the head is solved for, as a logistic regression with C = 1 is, where nobody wants it trained in another way.
 
     The order of images and how often each comes mean nothing to a solver, so where rare classes come more often it is not used.

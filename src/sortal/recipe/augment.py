@@ -21,7 +21,11 @@ RANGES = ("scale", "ratio", "blur", "noise", "erase_scale")
 
 
 class Augment(Group):
-    """How training images are varied, one draw a sample; never on validation or test."""
+    """How training images are varied, one draw a sample; never on validation or test.
+
+    A word that only says how an operation works (`padding`, `scale`, `fill`, `rand_magnitude` and the like) may stay where that
+    operation is off, so that a preset's operation can be switched off, or on again, by one word.
+    """
 
     views: int = Field(default=4, ge=1, le=64)
     """Augmented views of each image whose features are stored. Where none are, each epoch draws a view of its own."""

@@ -206,7 +206,7 @@ class Recipe(Group):
                 "decision is for one label an image; of several, each label has a threshold that it is said from: leave it out"
             )
         problems += self._overruled() + self._frozen_problems() + self._unmeasured() + self._small_problems()
-        problems += self._unsolvable()
+        problems += self._unsolvable() + self._colourless()
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -320,6 +320,11 @@ class Recipe(Group):
             for key, left in alone.items()
             if not left
         ]
+
+    def _colourless(self) -> list[str]:
+        """Changes of colour to images that have none."""
+        on = [key for key in ("saturation", "hue", "grey") if self.channels == 1 and getattr(self.augment, key)]
+        return [f"augment.{key}: grey images (channels = 1) have no colours to change: leave it at 0" for key in on]
 
     def _unmeasured(self) -> list[str]:
         """Monitors that the task has no such score for."""

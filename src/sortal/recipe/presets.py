@@ -137,7 +137,8 @@ PRESETS.add("small_best", f"{HERE}:small_best", "brisk for thirty epochs, wider 
 def small_best() -> Recipe:
     """`small_images` for thirty epochs, wider crops and erased rectangles against learning by heart.
 
-    Measured here on CIFAR-10 as JPEG: 0.9080 on test (0.902 to 0.914) in 32 minutes of two cores; `ladder` in docs/benchmarks.md.
+    Measured here on CIFAR-10 as JPEG: 0.9080 on test (0.902 to 0.914) in 32 minutes of two cores; `ladder` in
+    docs/benchmarks.md.
     """
     base = small_images()
     augment = base.augment.model_copy(update={"padding": 4, "erase": 0.5, "erase_scale": (0.02, 0.15)})

@@ -60,21 +60,23 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
 def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
     """The recipe with settings such as 'epochs=5' or 'augment.flip=0.5' in place; values are TOML, bare words are strings."""
     values = recipe.model_dump(mode="json")
-    problems = []
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals:
-            problems.append(f"{setting}: expected KEY=VALUE")
-            continue
-        *groups, last = key.strip().split(".")
+    for key, value in parsed(settings).items():
+        *groups, last = key.split(".")
         target = values
         for group in groups:
             found = target.setdefault(group, {})
             target = found if isinstance(found, dict) else target
-        target[last] = _value(text.strip())
+        target[last] = value
+    return parse(values, place="the recipe with --set")
+
+
+def parsed(settings: Iterable[str]) -> dict[str, Any]:
+    """Settings such as 'augment.flip=0.5' by their keys; raises `RecipeError` for those that are none."""
+    pairs = [setting.partition("=") for setting in settings]
+    problems = [f"{key}: expected KEY=VALUE" for key, equals, _ in pairs if not equals]
     if problems:
         raise RecipeError(problems, place="--set")
-    return parse(values, place="the recipe with --set")
+    return {key.strip(): _value(text.strip()) for key, _, text in pairs}
 
 
 def check_settings(settings: Iterable[str]) -> None:

@@ -37,6 +37,7 @@ class Loop:
     step: int = 0  # within the epoch
     losses: float = 0.0  # sum over the images of this epoch so far
     images: int = 0
+    seconds: float = 0.0  # that this epoch has taken so far, over all attempts
     stale: int = 0  # epochs since stop.monitor was at its best
     stop_score: float | None = None
     best_score: float | None = None
@@ -110,7 +111,7 @@ class _Fitting:
             self._loop = Loop(**saved)
         self._steps = self._images = 0
         self._pending = list[tuple[SupportsFloat, int]]()
-        self._started = self._last_save = self._last_event = time.monotonic()
+        self._started = self._last_save = self._last_event = self._counted = time.monotonic()
 
     @property
     def finished(self) -> bool:
@@ -119,7 +120,7 @@ class _Fitting:
 
     def epoch(self) -> None:
         """The rest of the epoch, its scores, and a checkpoint where one is due."""
-        loop, began = self._loop, time.monotonic()
+        loop = self._loop
         rate = self._train()
         found = dict(self._scores(self._session.predict("val"))) if self._scores else {}
         loss, rate = loop.losses / max(1, loop.images), self._recipe.learning_rate * rate
@@ -127,9 +128,9 @@ class _Fitting:
         self._judge(found)
         loop.step = self._session.steps
         self._tell_progress()
-        seconds = time.monotonic() - began
-        self._observe(EpochDone(loop.epoch + 1, self._recipe.epochs, loss, rate, loop.images, seconds, found))
-        loop.epoch, loop.step, loop.losses, loop.images = loop.epoch + 1, 0, 0.0, 0
+        self._count_seconds()
+        self._observe(EpochDone(loop.epoch + 1, self._recipe.epochs, loss, rate, loop.images, loop.seconds, found))
+        loop.epoch, loop.step, loop.losses, loop.images, loop.seconds = loop.epoch + 1, 0, 0.0, 0, 0.0
         if self.finished or time.monotonic() - self._last_save > SECONDS_BETWEEN_EPOCHS:
             self._save()
         if self.finished:
@@ -215,7 +216,13 @@ class _Fitting:
         if schedule.name == "plateau" and _falls(schedule, loop, found):
             self._observe(Note(f"no better {schedule.monitor} for {schedule.patience} epochs: the learning rate falls"))
 
+    def _count_seconds(self) -> None:
+        now = time.monotonic()
+        self._loop.seconds += now - self._counted
+        self._counted = now
+
     def _save(self) -> None:
+        self._count_seconds()
         if self._save_to:
             checkpoint.write(self._save_to, self._session.state(), self._best, asdict(self._loop))
             self._observe(CheckpointSaved(str(self._save_to), self._loop.epoch, self._loop.step))

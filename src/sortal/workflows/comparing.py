@@ -145,12 +145,20 @@ def _aligned(judged: Sequence[_Judged], parts: Sequence[Predictions], split: str
     by_content = all(each.contents is not None for each in judged)
     keys = [_keys(part, each.contents if by_content else None) for each, part in zip(judged, parts, strict=True)]
     order = sorted(keys[0])
-    for each, found in zip(judged[1:], keys[1:], strict=True):
+    for number, (each, found) in enumerate(zip(judged[1:], keys[1:], strict=True), start=1):
         if found.keys() != keys[0].keys():
             shared = len(found.keys() & keys[0].keys())
+            alone = [
+                f"; only in {whose.name}: {_named(sorted(part.sources[here[key]] for key in here.keys() - there.keys()))}"
+                for whose, part, here, there in (
+                    (judged[0], parts[0], keys[0], found),
+                    (each, parts[number], found, keys[0]),
+                )
+                if here.keys() - there.keys()
+            ]
             raise DataError(
                 f"they were not judged on the same {split} images: {judged[0].name} on {len(keys[0]):,}, {each.name} on "
-                f"{len(found):,}, of which {shared:,} are the same",
+                f"{len(found):,}, of which {shared:,} are the same{''.join(alone)}",
                 hint="give the images a test/ folder, or train both with the same data and split, and compare again",
             )
     return [[found[key] for key in order] for found in keys]

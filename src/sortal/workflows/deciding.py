@@ -1,7 +1,7 @@
 """Deciding: everything that is fixed before the first step, and everything that a training would be refused for."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -50,10 +50,10 @@ def decide(run: Run, asked: dict[str, Any], observe: Observer) -> int:
     manifest = precautions.manifest
     decisions: list[Decision] = []
     if base is None:
-        set_keys = {setting.partition("=")[0].strip() for setting in asked["settings"]}
-        base, decisions = planned(manifest, settled=set_keys)
+        settings = recipes.parsed(asked["settings"])
+        base, decisions = planned(manifest, settled=settings)
         base = recipes.override(base, asked["settings"])
-        decisions = [decision for decision in decisions if decision.key not in set_keys]
+        decisions = [decision for decision in decisions if decision.key not in settings]
     base, why_task = for_images(base, manifest)
     decisions = [*why_task, *decisions, *precautions.decisions]
     engine = engines.load(base.engine)
@@ -85,14 +85,14 @@ def _kept(asked: dict[str, Any], base: Recipe | None, seen: Glimpse) -> PixelKee
     Where the guess turns out wrong, images are decoded again; whatever is wrong with the recipe is told after the scan.
     """
     try:
-        recipe = base or recipes.override(_likely(seen), asked["settings"])
+        recipe = base or recipes.override(_likely(seen, recipes.parsed(asked["settings"])), asked["settings"])
         geometry = geometry_of(engines.load(recipe.engine), recipe)
     except (SortalError, ValueError):
         return None
     return PixelKeeper.with_room(geometry, Cache.default(recipe.store.limit), seen.images)
 
 
-def _likely(seen: Glimpse) -> Recipe:
+def _likely(seen: Glimpse, settled: Mapping[str, object]) -> Recipe:
     """What would be planned if all images were like the few that were seen."""
     likely = PlanFacts(
         training_images=seen.training_images,
@@ -104,11 +104,11 @@ def _likely(seen: Glimpse) -> Recipe:
         grey=seen.grey,
         given_splits=(),
     )
-    return plan(likely, engines.load("torch").machine())[0]
+    return plan(likely, engines.load("torch").machine(), settled=settled)[0]
 
 
-def planned(manifest: Manifest, *, settled: Collection[str] = ()) -> tuple[Recipe, list[Decision]]:
-    """What the plan makes of these images on this machine, and why; `settled` are the keys that the user has set."""
+def planned(manifest: Manifest, *, settled: Mapping[str, object] | None = None) -> tuple[Recipe, list[Decision]]:
+    """What the plan makes of these images on this machine, and why; `settled` is what the user sets, by its full key."""
     return plan(facts(manifest, independent=_independent(manifest)), engines.load("torch").machine(), settled=settled)
 
 

@@ -88,7 +88,7 @@ def settled(file: Path, data: str | Path | None, observe: Observer) -> tuple[Ask
     if found.recipe == PLANNED:
         manifest = images_of(found, address, observe)
         # Rows change how a network learns, so they start from one that is trained, not from a head that is solved for.
-        start, reasons = planned(only(manifest, "train", "val"), settled=["optimizer.name"])
+        start, reasons = planned(only(manifest, "train", "val"), settled={"optimizer.name": "adamw"})
         # Folds are the plan's way to judge few images; here the validation images do.
         reasons = [reason for reason in reasons if not reason.key.startswith("split")]
         rows = rows_of(found, start, place=str(file))
@@ -148,6 +148,11 @@ def _with_absolute_weights(row: Row, folder: Path) -> Row:
 def _require_trainable(rows: Sequence[Row], manifest: Manifest, place: str) -> None:
     problems = []
     for row in rows:
+        if row.recipe.task == "multi_label":
+            problems.append(
+                f"rows.{row.name}: task 'multi_label' has no accuracy, which is what a study compares: leave it out"
+            )
+            continue
         try:
             rehearse(row.recipe, manifest)
         except SortalError as error:

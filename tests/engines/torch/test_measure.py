@@ -9,7 +9,7 @@ import torch
 from sortal.engines.torch import device, measure
 from sortal.engines.torch.models.body import Body
 from sortal.engines.torch.network import Network
-from sortal.errors import NotSupported
+from sortal.errors import MachineFailed, NotSupported, OutOfMemory
 from sortal.preprocess import Preprocess
 from sortal.recipe import Recipe
 
@@ -72,6 +72,34 @@ def test_what_is_likely_to_be_fast_is_measured_first_and_sets_the_bound_for_the_
     assert seen == [
         ("bf16", "channels_last", float("inf")), ("float32", "channels_last", 1.0), ("float32", "nchw", 1.0),
     ]  # fmt: skip
+
+
+def test_what_memory_has_no_room_for_is_out_and_with_room_for_none_fewer_images_are_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried = list[tuple[str, int]]()
+
+    def step(_: object, precision: str, layout: str, count_and_size: tuple[int, int], *rest: object) -> float:
+        tried.append((precision, count_and_size[0]))
+        if count_and_size[0] > 8 or precision == "float32":
+            raise OutOfMemory("out of memory")
+        return 1.0
+
+    monkeypatch.setattr(measure, "_seconds_a_step", step)
+    precision, _, told = choose(RECIPE.model_copy(update={"batch_size": 32}))
+    assert precision == "bf16"
+    assert "float32" not in told
+    assert [count for precision, count in tried if precision == "bf16"] == [32, 16, 8]
+    monkeypatch.setattr(measure, "_seconds_a_step", lambda *_: step(_, "float32", "nchw", (9, 16)))
+    with pytest.raises(MachineFailed, match="one image at a time"):
+        choose(RECIPE)
+
+
+def test_as_many_images_are_measured_with_as_go_through_the_network_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = set[int]()
+    monkeypatch.setattr(measure, "_seconds_a_step", lambda *words: counts.add(words[3][0]) or 1.0)
+    choose(RECIPE.model_copy(update={"batch_size": 32, "micro_batch": 4}))
+    assert counts == {4}
 
 
 @pytest.mark.parametrize(("seconds", "steps"), [(0.01, 1 + 8), (0.2, 1 + 3), (5.0, 1 + 2)])

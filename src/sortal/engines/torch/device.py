@@ -69,8 +69,13 @@ def failures_explained(memory: type[MachineFailed] = MachineFailed) -> Iterator[
     """Turn torch's ways to say what it cannot do into errors with a cure; memory that is used up becomes a `memory`."""
     try:
         yield
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, ValueError) as error:
         said = str(error)
+        if "Expected more than 1 value per channel" in said:
+            raise NotSupported(
+                "this network has a batch norm that a single image gives nothing to normalise with",
+                hint="set batch_size to 2 or more",
+            ) from error
         if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in said for words in OUT_OF_MEMORY):
             raise memory(
                 "out of memory",

@@ -60,7 +60,9 @@ class TorchEngine:
         return Machine(cores=os.cpu_count() or 1, accelerator=accelerator, name=name)
 
     def expects(self, recipe: Recipe) -> Input:
-        return table.expects(recipe.model, pretrained=self._pretrained(recipe), image_size=recipe.image_size)
+        return table.expects(
+            recipe.model, pretrained=self._pretrained(recipe), image_size=recipe.image_size, channels=recipe.channels
+        )
 
     def pinned(self, recipe: Recipe) -> Recipe:
         file = file_of(recipe.model, recipe.weights) if self._pretrained(recipe) else None

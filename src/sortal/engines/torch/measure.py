@@ -10,6 +10,7 @@ from sortal.engines.torch import device as devices
 from sortal.engines.torch.losses import summed_loss
 from sortal.engines.torch.network import Network
 from sortal.engines.torch.precision import learning
+from sortal.errors import MachineFailed, OutOfMemory
 from sortal.recipe import Recipe
 
 # Measuring costs a few steps, so the batch is cut to the pixels of so many photographs. Small images keep theirs: at 28 pixels
@@ -28,19 +29,36 @@ WORTHWHILE = 1.15
 def training_choice(recipe: Recipe, make: Callable[[], Network], *, size: int, classes: int) -> tuple[str, str, str]:
     """The fastest (precision, layout) for a training step of the recipe's network on the device, and why, with its figures.
 
-    What the recipe says already is not measured. Each candidate takes one step to warm up and the better of two is counted.
+    What the recipe says already is not measured. Each candidate takes one step to warm up and the better of two is counted. One
+    that memory has no room for is out; where that is each of them, half as many images are tried.
     """
     precisions: list[str] = ["float32", _half()] if recipe.precision == "auto" else [recipe.precision]
     layouts: list[str] = ["nchw", "channels_last"] if recipe.layout == "auto" else [recipe.layout]
-    count = batch_of(recipe.batch_size, size)
-    rates: dict[tuple[str, str], float] = {}
-    # The likeliest to be fast come first, so that the slow ones are given up early.
-    for precision, layout in reversed(_candidates(precisions, layouts)):
-        hopeless = HOPELESS * count / max(rates.values(), default=0) if rates else float("inf")
-        rates[precision, layout] = count / _seconds_a_step(make(), precision, layout, (count, size), classes, hopeless)
+    count = batch_of(recipe.micro_batch or recipe.batch_size, size)
+    candidates = _candidates(precisions, layouts)
+    while not (rates := _rates(candidates, make, (count, size), classes)):
+        if count == 1:
+            raise MachineFailed("out of memory with one image at a time", hint="close other programs, or lower image_size")
+        count //= 2
     best_precision, best_layout = max(rates, key=lambda pair: rates[pair] / (1 if pair[0] == "float32" else WORTHWHILE))
     told = ", ".join(f"{p} {layout} {rate:.0f}" for (p, layout), rate in rates.items())
     return best_precision, best_layout, f"measured images/s in training: {told}"
+
+
+def _rates(
+    candidates: list[tuple[str, str]], make: Callable[[], Network], count_and_size: tuple[int, int], classes: int
+) -> dict[tuple[str, str], float]:
+    """Images a second of each candidate that memory has room for."""
+    count, _ = count_and_size
+    rates: dict[tuple[str, str], float] = {}
+    # The likeliest to be fast come first, so that the slow ones are given up early.
+    for precision, layout in reversed(candidates):
+        hopeless = HOPELESS * count / max(rates.values()) if rates else float("inf")
+        try:
+            rates[precision, layout] = count / _seconds_a_step(make(), precision, layout, count_and_size, classes, hopeless)
+        except OutOfMemory:
+            devices.release(devices.device())
+    return rates
 
 
 def batch_of(wanted: int, size: int) -> int:
@@ -76,7 +94,7 @@ def _seconds_a_step(
         x = x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
     def step() -> None:
-        with devices.failures_explained():
+        with devices.failures_explained(OutOfMemory):
             with learning(precision, device):
                 loss = summed_loss(functional.cross_entropy, model(x), labels)
             loss.backward()  # type: ignore[no-untyped-call]

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as tv
 
 from sortal.augment import parameters
 from sortal.augment.parameters import Position
@@ -46,6 +48,39 @@ def test_cutmix_takes_a_rectangle_of_the_neighbour_and_as_much_of_its_label():
         share = 1 - pasted_NHW[n].float().mean()
         expected = share * torch.eye(3)[LABELS[n]] + (1 - share) * torch.eye(3)[LABELS[n - 1]]
         assert torch.allclose(targets[n], expected, atol=1e-6)
+
+
+def photographs():
+    return torch.rand((8, 3, 16, 12), generator=torch.Generator().manual_seed(0))
+
+
+def test_mixup_at_one_share_is_torchvisions():
+    share, images, targets = 0.3, photographs(), torch.eye(3)[LABELS]
+    theirs = v2.MixUp(num_classes=3)
+    expected = theirs.transform(images, {"lam": share, "labels": LABELS, "batch_size": 8, "num_classes": 3})
+    found, shared = mixing.mixup(images, targets, torch.full((8,), share))
+    assert torch.allclose(found, expected, atol=1e-6)
+    assert torch.allclose(shared, theirs._mixup_label(LABELS, lam=share), atol=1e-6)
+
+
+def test_cutmix_of_one_box_is_torchvisions():
+    (top, left, height, width), images, targets = (3, 2, 6, 5), photographs(), torch.eye(3)[LABELS]
+    theirs, share = v2.CutMix(num_classes=3), 1 - 6 * 5 / (16 * 12)
+    box = (left, top, left + width, top + height)
+    expected = theirs.transform(
+        images, {"box": box, "lam_adjusted": share, "labels": LABELS, "batch_size": 8, "num_classes": 3}
+    )
+    found, shared = mixing.cutmix(images, targets, np.tile(np.array([top, left, height, width]), (8, 1)))
+    assert torch.equal(found, expected)
+    assert torch.allclose(shared, theirs._mixup_label(LABELS, lam=share), atol=1e-6)
+
+
+def test_erasing_is_torchvisions():
+    images, colour = photographs(), (0.1, 0.2, 0.3)
+    boxes_N4 = np.array([[row, 1, 4, 3 + row % 3] for row in range(8)])
+    found = erasing.blank(images.clone(), boxes_N4, colour)
+    for image, box, ours in zip(images, boxes_N4.tolist(), found, strict=True):
+        assert torch.equal(ours, tv.erase(image, *box, torch.tensor(colour)[:, None, None]))
 
 
 @pytest.mark.parametrize("alphas", [{"mixup": 0.2}, {"cutmix": 1.0}, {"mixup": 0.2, "cutmix": 1.0}])

@@ -43,6 +43,12 @@ def test_torchvisions_rows_are_there_and_say_so():
     assert listing.layers("googlenet")[0]["output"] == [64, 112, 112]
 
 
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "convnext_atto", "resnet_cifar"])
+def test_the_layers_of_a_network_add_up_to_it(name):
+    (row,) = listing.rows(name)
+    assert sum(layer["parameters"] for layer in listing.layers(name)) == row["parameters"]
+
+
 def test_the_full_list_holds_ours_first_and_more_than_a_thousand_uncounted():
     rows = listing.rows()
     assert rows[0]["source"] == "sortal"

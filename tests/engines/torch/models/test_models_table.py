@@ -165,6 +165,8 @@ def test_a_small_stem_makes_smaller_images_fit_and_the_smallest_is_told():
 
 
 def test_pretrained_networks_expect_what_their_weights_were_trained_with():
+    grey = table.expects("resnet50.tv_in1k", pretrained=True, image_size=224, channels=1)
+    assert (grey.mean, grey.std) == ((pytest.approx(0.449),), (pytest.approx(0.226),))
     lite = table.expects("tf_efficientnet_lite0", pretrained=True, image_size=224)
     assert (lite.resize, lite.interpolation, lite.mean, lite.std) == (256, "bicubic", (0.5,) * 3, (0.5,) * 3)
     half = table.expects("tf_efficientnet_lite0", pretrained=True, image_size=112)

@@ -53,9 +53,10 @@ def rows(*patterns: str) -> list[dict[str, Any]]:
 
 
 def layers(name: str) -> list[dict[str, Any]]:
-    """The layers of one network in the order in which they work: name, kind, output (shape of one image's), parameters.
+    """The layers of one network in the order in which they are done: name, kind, output (shape of one image's), parameters.
 
-    Raises `UnknownName`.
+    A block that has parameters besides those of its layers, such as a vision transformer's class token, is told after them with
+    those alone, so that the rows add up to the network. Raises `UnknownName`.
     """
     found: list[dict[str, Any]] = []
     module, size = _whole(name)
@@ -63,15 +64,15 @@ def layers(name: str) -> list[dict[str, Any]]:
     def record(place: str, layer: nn.Module) -> Any:
         def hook(layer: nn.Module, inputs: Any, output: Any) -> None:
             if isinstance(output, torch.Tensor):
-                parameters = sum(p.numel() for p in layer.parameters())
+                parameters = sum(p.numel() for p in layer.parameters(recurse=not list(layer.children())))
                 shape = list(output.shape[1:])
                 found.append({"name": place, "kind": type(layer).__name__, "output": shape, "parameters": parameters})
 
         return layer.register_forward_hook(hook)
 
     for place, layer in module.named_modules():
-        if not list(layer.children()):
-            record(place, layer)
+        if not list(layer.children()) or list(layer.parameters(recurse=False)):
+            record(place or "(the network)", layer)
     _run(module, size)
     return found
 

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
+from statistics import fmean
 from typing import Any, Literal
 
 import torch
@@ -49,8 +50,11 @@ def create(name: str, *, channels: int, image_size: int, stem: str = "default") 
     return body
 
 
-def expects(name: str, *, pretrained: bool, image_size: int) -> Input:
-    """How the network's pretrained weights were fed; of networks without weights, sizes alone."""
+def expects(name: str, *, pretrained: bool, image_size: int, channels: int = 3) -> Input:
+    """How the network's pretrained weights were fed; of networks without weights, sizes alone.
+
+    For grey images the mean and deviation are those of the weights' colours, on average.
+    """
     if name in OURS or not pretrained:
         known(name)
         return Input(image_size, image_size, "bicubic", None, None)
@@ -58,9 +62,8 @@ def expects(name: str, *, pretrained: bool, image_size: int) -> Input:
     share = cfg.get("crop_pct") or 1.0
     trained = int(cfg["input_size"][-1])
     interpolation: Literal["bilinear", "bicubic"] = "bilinear" if cfg.get("interpolation") == "bilinear" else "bicubic"
-    return Input(
-        image_size, max(image_size, round(image_size / share)), interpolation, tuple(cfg["mean"]), tuple(cfg["std"]), trained
-    )
+    mean, std = (colours if channels == 3 else (fmean(colours),) for colours in (tuple(cfg["mean"]), tuple(cfg["std"])))
+    return Input(image_size, max(image_size, round(image_size / share)), interpolation, mean, std, trained)
 
 
 def known(name: str) -> str:
