@@ -22,14 +22,14 @@ from sortal.engines.protocol import Assembled, Engine
 from sortal.errors import ParityError
 from sortal.evaluation.calibrators import KEEP_THE_ORDER, uncalibrated
 from sortal.evaluation.reference import reference
-from sortal.evaluation.scores import score
+from sortal.evaluation.scores import Scores, score
 from sortal.evaluation.task import MULTI_CLASS, Task, task
 from sortal.events import Decision, Observer
 from sortal.manifest import Manifest
 from sortal.predictions import Predictions, concatenate
 from sortal.preprocess import Preprocess, network_pixels
 from sortal.recipe import Recipe
-from sortal.reporting.model import build
+from sortal.reporting.model import Report, build
 from sortal.run import Run
 from sortal.training.fit import Fitted
 from sortal.workflows import calibrating
@@ -78,6 +78,11 @@ def finish(
     it spent so far.
     """
     began = time.monotonic()
+
+    def taken() -> dict[str, float]:
+        now = time.monotonic()
+        return {key: round(value, 3) for key, value in {"total": now - started, **seconds, "finish": now - began}.items()}
+
     recipe, preprocess, samples = learned.recipe, learned.preprocess, learned.samples
     assembled = learned.engine.assemble(recipe, preprocess, len(samples.classes), learned.fitted.weights)
     out_of_fold = None if learned.held_out_NK is None else (learned.held_out_NK, learned.folds_N)
@@ -85,30 +90,67 @@ def finish(
     told = calibrating.told(found, samples.classes)
     for decision in told:
         observe(decision)
-    decisions = [*learned.decisions, *told]
     graph = deployed(assembled.graph, found.calibrator, found.memory, _metadata(learned, found))
     runner = OnnxGraph(graph, threads=recipe.threads)
     parity = _parity(assembled, runner, found, learned)
     said = _predictions(learned, runner, found)
-    predictions = said.predictions
-    scores = score(predictions, before=said.before, images=learned.manifest.counts(), groups=groups_of(learned.manifest.used))
-    provenance = _provenance(learned, found.fitted_on)
-    about = {
+    groups = groups_of(learned.manifest.used)
+    scores = score(said.predictions, before=said.before, images=learned.manifest.counts(), groups=groups)
+    shipped = _Shipped(found, [*learned.decisions, *told], parity, said, scores, _provenance(learned, found.fitted_on))
+    bundles.write(run.bundle, graph=graph, weights=_weights(assembled), about=_about(learned, shipped))
+    said.predictions.save(run.predictions)
+    work = _work(learned)
+    report = _reported(run, learned, shipped, work, command=command, seconds=taken())
+    report.save(run.report_json)
+    write_page(run, report, recipe, preprocess, samples, learned.manifest.used)
+    result = _result(run, learned, shipped, work) | {"seconds": taken()}
+    files.write_text(run.result, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What the bundle's own graph says of validation and test images, after the out-of-fold predictions if there are any."""
+
+    predictions: Predictions
+    before: Predictions
+    """The same before calibration."""
+    distances: dict[str, NDArray[np.float32]]
+    """By split, of those that the graph was asked about: the distance to familiar images."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shipped:
+    """A model that is calibrated and proved, with what is known about it."""
+
+    found: Calibrated
+    decisions: list[Decision]
+    parity: dict[str, Any]
+    said: _Said
+    scores: Scores
+    provenance: dict[str, Any]
+
+
+def _about(learned: Learned, shipped: _Shipped) -> dict[str, Any]:
+    """What the bundle says about itself."""
+    return {
         "task": learned.task.title,
-        "classes": list(samples.classes),
-        "preprocess": preprocess.to_dict(),
-        **found.about(),
-        "recipe": recipe.model_dump(mode="json"),
-        "metrics": dict(scores.metrics),
-        "parity": parity,
-        "provenance": provenance,
-        **_reference(predictions),
+        "classes": list(learned.samples.classes),
+        "preprocess": learned.preprocess.to_dict(),
+        **shipped.found.about(),
+        "recipe": learned.recipe.model_dump(mode="json"),
+        "metrics": dict(shipped.scores.metrics),
+        "parity": shipped.parity,
+        "provenance": shipped.provenance,
+        **_reference(shipped.said.predictions),
     }
-    bundles.write(run.bundle, graph=graph, weights=_weights(assembled), about=about)
-    predictions.save(run.predictions)
+
+
+def _work(learned: Learned) -> dict[str, Any]:
+    """What was done, and with how many parameters; the rate is None where nothing was left to do."""
     fitted = learned.fitted
-    parameters = learned.engine.parameters(recipe, preprocess, len(samples.classes))
-    work = {
+    parameters = learned.engine.parameters(learned.recipe, learned.preprocess, len(learned.samples.classes))
+    return {
         "parameters": parameters.total,
         "trainable_parameters": parameters.trainable,
         "decoded": learned.decoded,
@@ -116,54 +158,53 @@ def finish(
         "steps": fitted.steps,
         "images_per_second": round(fitted.images / fitted.seconds, 1) if fitted.steps else None,
     }
-    result = {
+
+
+def _result(run: Run, learned: Learned, shipped: _Shipped, work: dict[str, Any]) -> dict[str, Any]:
+    """The contract's object, without its seconds."""
+    return {
         "run": str(run.path),
-        "recipe": recipe.model_dump(mode="json"),
-        "reasons": [{"key": each.key, "value": each.value, "reason": each.reason} for each in decisions],
+        "recipe": learned.recipe.model_dump(mode="json"),
+        "reasons": [{"key": each.key, "value": each.value, "reason": each.reason} for each in shipped.decisions],
         "splits": learned.manifest.split_counts(),
         "excluded": excluded(learned.manifest),
-        "metrics": dict(scores.metrics),
+        "metrics": dict(shipped.scores.metrics),
         "work": work,
     }
 
-    def taken() -> dict[str, float]:
-        now = time.monotonic()
-        return {key: round(value, 3) for key, value in {"total": now - started, **seconds, "finish": now - began}.items()}
 
+def _reported(
+    run: Run, learned: Learned, shipped: _Shipped, work: dict[str, Any], *, command: str, seconds: dict[str, float]
+) -> Report:
+    """The report, with its parts that need the images or the findings, and last the diagnosis, which reads all of it."""
+    recipe, preprocess, manifest = learned.recipe, learned.preprocess, learned.manifest
+    predictions = shipped.said.predictions
     report = build(
         name=run.path.resolve().name,
-        created=provenance["created"],
-        scores=scores,
+        created=shipped.provenance["created"],
+        scores=shipped.scores,
         predictions=predictions,
-        chosen=_chosen(learned, found.calibrator.method),
-        manifest=learned.manifest,
+        chosen=_chosen(learned, shipped.found.calibrator.method),
+        manifest=manifest,
         recipe=recipe,
-        decisions=decisions,
-        history=fitted.history,
-        epoch=fitted.epoch,
-        seconds=taken(),
+        decisions=shipped.decisions,
+        history=learned.fitted.history,
+        epoch=learned.fitted.epoch,
+        seconds=seconds,
         work={key: value for key, value in work.items() if value is not None},
         files={"model": "bundle/model.onnx", "weights": "bundle/weights.safetensors", "predictions": "predictions.parquet"},
         command=command,
-        versions=provenance["versions"],
+        versions=shipped.provenance["versions"],
     )
-    split = report.headline.split
-    judged = predictions.split(split)
+    judged = predictions.split(report.headline.split)
     report = replace(
         report,
         findings=_findings(run),
-        slices=tuple(sliced(judged, learned.manifest.used, samples.pixels)),
+        slices=tuple(sliced(judged, manifest.used, learned.samples.pixels)),
         coverage=tuple(covered(judged)),
-        calibration=calibration(found, predictions, said.distances),
+        calibration=calibration(shipped.found, predictions, shipped.said.distances),
     )
-    report = replace(
-        report, diagnosis=diagnosed(run, report, learned.engine, recipe, preprocess, learned.manifest, predictions)
-    )
-    report.save(run.report_json)
-    write_page(run, report, recipe, preprocess, samples, learned.manifest.used)
-    result["seconds"] = taken()
-    files.write_text(run.result, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
-    return result
+    return replace(report, diagnosis=diagnosed(run, report, learned.engine, recipe, preprocess, manifest, predictions))
 
 
 def _findings(run: Run) -> tuple[dict[str, Any], ...]:
@@ -194,17 +235,6 @@ def excluded(manifest: Manifest) -> list[dict[str, str]]:
 def _run(learned: Learned, runner: OnnxGraph, rows_M: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
     """A graph's outputs for rows of the samples, each of shape (M, ...)."""
     return runner.outputs_of_rows(learned.samples.pixels, rows_M, learned.preprocess)
-
-
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """What the bundle's own graph says of validation and test images, after the out-of-fold predictions if there are any."""
-
-    predictions: Predictions
-    before: Predictions
-    """The same before calibration."""
-    distances: dict[str, NDArray[np.float32]]
-    """By split, of those that the graph was asked about: the distance to familiar images."""
 
 
 def _predictions(learned: Learned, runner: OnnxGraph, found: Calibrated) -> _Said:
