@@ -1,7 +1,6 @@
 """A bundle: a trained model that needs nothing else. Members are checked by list, size and SHA-256 before they are parsed."""
 
 import hashlib
-import json
 import math
 import os
 import shutil
@@ -13,10 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sortal import sealed
 from sortal.decision import ALWAYS_THE_LIKELIEST, Conformal, DecisionRule, Novelty
 from sortal.errors import BundleError
 from sortal.files import full_disk_explained, sync, unfinished_name, write_bytes
 from sortal.preprocess import Preprocess
+from sortal.sealed import Seal
 
 FORMAT = 1
 GRAPH = "model.onnx"
@@ -25,9 +26,7 @@ ABOUT = "bundle.json"
 MEMBERS = {GRAPH, WEIGHTS}
 METHODS = ("none", "temperature", "vector", "isotonic")
 """Words for how probabilities were calibrated, from the simplest to the most flexible; the graph does it."""
-# No bundle of ours comes near these; they bound what a hostile one can make us read.
-LARGEST_ABOUT = 16 << 20
-LARGEST_MEMBER = 16 << 30
+SEAL = Seal("bundle", ABOUT, "sortal train")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +79,15 @@ class Bundle:
     @classmethod
     def load(cls, path: Path) -> "Bundle":
         """Open and check a bundle; raises `BundleError` if a member is missing, extra or changed."""
-        about = _read_about(path / ABOUT)
+        about = SEAL.read(path)
         try:
-            members: dict[str, dict[str, Any]] = about["members"]
             if about["format"] != FORMAT:
                 raise BundleError(
                     f"{path} has bundle format {about['format']!r}", hint="use the version of sortal that wrote it"
                 )
-            if set(members) != MEMBERS:
-                raise BundleError(f"{path / ABOUT} lists other members than {sorted(MEMBERS)}", hint=REFUSED)
-            _check_folder(path)
-            for name in sorted(MEMBERS):
-                _check_member(path / name, int(members[name]["bytes"]), str(members[name]["sha256"]))
+            if set(about["members"]) != MEMBERS:
+                raise BundleError(f"{path / ABOUT} lists other members than {sorted(MEMBERS)}", hint=SEAL.cure)
+            SEAL.check(path, about["members"])
             classes = _classes(about["classes"])
             conformal = _calibration(about.get("calibration"))
             return cls(
@@ -111,10 +107,7 @@ class Bundle:
         except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             if isinstance(error, BundleError):
                 raise
-            raise BundleError(f"{path / ABOUT} is damaged: {error!r}", hint=REFUSED) from error
-
-
-REFUSED = "the bundle was changed after it was written; make it again with `sortal train`"
+            raise BundleError(f"{path / ABOUT} is damaged: {error!r}", hint=SEAL.cure) from error
 
 
 def write(path: Path, *, graph: bytes, weights: bytes, about: Mapping[str, Any]) -> Bundle:
@@ -123,14 +116,14 @@ def write(path: Path, *, graph: bytes, weights: bytes, about: Mapping[str, Any])
     `about` gives classes, preprocess (as a dict), temperature and whatever else is to be known.
     """
     members = {GRAPH: graph, WEIGHTS: weights}
+    # Of what was to be written, not of what was: so the check at the end notices a disk that lost some of it.
     listed = {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in members.items()}
     part = unfinished_name(path)
     with full_disk_explained(path):
         try:
             for name, data in members.items():
                 write_bytes(part / name, data)
-            text = json.dumps({"format": FORMAT, **about, "members": listed}, indent=2, ensure_ascii=False)
-            write_bytes(part / ABOUT, text.encode() + b"\n")
+            write_bytes(part / ABOUT, sealed.text({"format": FORMAT, **about}, listed))
             if path.exists():  # an unfinished run's bundle, written by the attempt that was interrupted
                 shutil.rmtree(path)
             os.replace(part, path)
@@ -138,23 +131,6 @@ def write(path: Path, *, graph: bytes, weights: bytes, about: Mapping[str, Any])
         finally:
             shutil.rmtree(part, ignore_errors=True)
     return Bundle.load(path)
-
-
-def _read_about(path: Path) -> dict[str, Any]:
-    # A pipe in its place would be waited for, a link could lead anywhere: like members, it must be a file.
-    if path.is_symlink() or not path.is_file():
-        raise BundleError(f"{path.parent} holds no bundle", hint="name the folder that `sortal train` printed")
-    try:
-        if path.stat().st_size > LARGEST_ABOUT:
-            raise BundleError(f"{path} is larger than any bundle's", hint=REFUSED)
-        about = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, BundleError):
-            raise
-        raise BundleError(f"{path} is damaged: {error}", hint=REFUSED) from error
-    if not isinstance(about, dict):
-        raise BundleError(f"{path} is damaged: not an object", hint=REFUSED)
-    return about
 
 
 def _classes(names: Any) -> tuple[str, ...]:
@@ -191,20 +167,3 @@ def _calibration(value: Any) -> Any:
     if not isinstance(value, dict) or value.get("method") not in METHODS:
         raise ValueError(f"calibration.method must be one of {', '.join(METHODS)}")
     return value.get("conformal")
-
-
-def _check_folder(path: Path) -> None:
-    extra = set(os.listdir(path)) - MEMBERS - {ABOUT}
-    if extra:
-        raise BundleError(f"{path} holds files that are not listed: {', '.join(sorted(extra))}", hint=REFUSED)
-
-
-def _check_member(path: Path, size: int, digest: str) -> None:
-    if path.is_symlink() or not path.is_file():
-        raise BundleError(f"{path} is missing", hint=REFUSED)
-    found = path.stat().st_size
-    if found != size or not 0 <= size <= LARGEST_MEMBER:
-        raise BundleError(f"{path} has {found:,} bytes, not the {size:,} it was written with", hint=REFUSED)
-    with path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-            raise BundleError(f"{path} has changed since it was written (its SHA-256 differs)", hint=REFUSED)

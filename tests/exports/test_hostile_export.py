@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from sortal import sealed
 from sortal.errors import BundleError
-from sortal.exports import browser, model, web
+from sortal.exports import browser, web
 from sortal.exports.code import imported, require_arithmetic, require_ours
 from sortal.exports.model import Export, seal
 from sortal.preprocess import Preprocess
@@ -103,7 +104,7 @@ def test_an_export_json_that_is_no_file_is_refused(good: Path, kind: str) -> Non
 
 
 def test_an_export_json_larger_than_any_of_ours_is_refused_unread(good: Path) -> None:
-    os.truncate(good / "export.json", model.LARGEST_ABOUT + 1)  # sparse: takes no room
+    os.truncate(good / "export.json", sealed.LARGEST_ABOUT + 1)  # sparse: takes no room
     assert "larger" in refused(good)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sortal import bundle
+from sortal import bundle, sealed
 from sortal.bundle import Bundle
 from sortal.errors import BundleError, DataError
 from sortal.preprocess import Preprocess
@@ -101,7 +101,7 @@ def test_a_bundle_json_that_is_no_file_is_refused(good: Path, kind: str) -> None
 
 
 def test_a_bundle_json_larger_than_any_of_ours_is_refused_unread(good: Path) -> None:
-    os.truncate(good / "bundle.json", bundle.LARGEST_ABOUT + 1)  # sparse: takes no room
+    os.truncate(good / "bundle.json", sealed.LARGEST_ABOUT + 1)  # sparse: takes no room
     assert "larger" in refused(good)
 
 

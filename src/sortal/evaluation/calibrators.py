@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sortal.bundle import REFUSED, Bundle
+from sortal.bundle import SEAL, Bundle
 from sortal.errors import BundleError
 from sortal.evaluation.calibration import fit_label_temperature, fit_temperature, sigmoid, softmax
 
@@ -107,7 +107,7 @@ def of_bundle(bundle: Bundle) -> Calibrator:
             raise ValueError("scale must be above zero")
         method: Method = about["method"]
     except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"the calibration of {bundle.path} is damaged: {error!r}", hint=REFUSED) from error
+        raise BundleError(f"the calibration of {bundle.path} is damaged: {error!r}", hint=SEAL.cure) from error
     return Calibrator(method, activation, numbers["scale"], numbers["bias"], numbers["knots"], numbers["values"])
 
 
