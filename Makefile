@@ -9,7 +9,7 @@ CHROMIUM := $(firstword $(wildcard /usr/bin/chromium /usr/bin/chromium-browser /
 # Two processes, each with its own share of the cores: without the second line they would get in each other's way.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: help setup chromium demo test test-full check format bench
+.PHONY: help setup chromium demo test test-full check format bench bench-gpu
 
 help:
 	@echo "make setup      create .venv and install sortal with all that its tests need"
@@ -19,6 +19,7 @@ help:
 	@echo "make check      format, lint, types, layers"
 	@echo "make format     put the code into its form"
 	@echo "make bench      all that measure speed, as a table of ratios; ARGS=--quick for short forms, NAME=startup for one of them"
+	@echo "make bench-gpu  CIFAR-10 on an accelerator beside airbench94_muon; ARGS=\"--data CIFAR10 --log\""
 
 setup: $(INSTALLED) chromium
 
@@ -55,6 +56,9 @@ check: $(INSTALLED)
 format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+bench-gpu: $(INSTALLED)
+	$(BIN)/python -m benchmarks gpu-cifar10 $(ARGS)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check -r benchmarks/requirements.txt -c constraints.txt

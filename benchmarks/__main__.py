@@ -16,6 +16,7 @@ BENCHMARKS = {
     "imbalance": "a Fashion-MNIST whose classes are ten to one: the planned recipe against plain training, paired macro F1",
     "cifar10-080": "CIFAR-10: ours and the seeds' CIFAR10CNN, time to a test accuracy of 0.80",
     "cifar10-090": "CIFAR-10: ours and airbench94 on this processor, time to a test accuracy of 0.90",
+    "gpu-cifar10": "CIFAR-10 on an accelerator: ours and airbench94_muon, and the epochs of a ResNet-18",
     "train-step": "CIFAR10CNN in training: images a second, ours and the seeds' loop",
     "peak-share": "a residual network in training: share of the measured bf16 matrix peak",
     "exports": "every kind of export of the runs that are named: agreement, accuracy, speed and size beside the bundle",

@@ -55,7 +55,7 @@ def opened(recipe: Recipe, count: int) -> TorchSession:
     """A session on random pixels, with everything measured that the recipe leaves open."""
     side, channels = recipe.image_size, recipe.channels
     geometry = Preprocess(side, side, channels, mean=(0.5,) * channels, std=(0.25,) * channels)
-    recipe, _ = ENGINE.measured(recipe, geometry, 10)
+    recipe, _ = ENGINE.measured(recipe, geometry, 10, images=50_000)
     rows = np.arange(count)
     samples = Samples(tuple("abcdefghij"), rows % 10, rows.astype(np.uint64), {"train": rows}, Noise(count, side))
     return ENGINE.open(recipe, geometry, samples)

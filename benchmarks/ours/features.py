@@ -28,7 +28,7 @@ def main() -> None:
     cache = Cache(options.cache, limit=20 << 30)
     recipe = ENGINE.pinned(presets.photos().model_copy(update={"frozen": "stored"}))
     geometry = geometry_of(ENGINE, recipe)
-    recipe, reasons = ENGINE.measured(recipe, geometry, 2)
+    recipe, reasons = ENGINE.measured(recipe, geometry, 2, images=1_000)
     frozen = ENGINE.frozen(recipe, geometry)
     frozen.outputs(np.zeros((AT_ONCE, geometry.resize, geometry.resize, geometry.channels), np.uint8))  # warm-up
 

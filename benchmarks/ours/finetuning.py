@@ -37,7 +37,7 @@ def main() -> None:
     steps = parser.parse_args().steps
     wanted = ENGINE.pinned(recipe())
     geometry = geometry_of(ENGINE, wanted)
-    found, _ = ENGINE.measured(wanted, geometry, CLASSES)
+    found, _ = ENGINE.measured(wanted, geometry, CLASSES, images=5_000)
     count = BATCH * (steps + SKIPPED + 2)
     rows = np.arange(count)
     pixels = Noise((count, geometry.resize, geometry.resize, geometry.channels))

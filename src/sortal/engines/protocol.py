@@ -157,8 +157,10 @@ class Engine(Protocol):
     def pinned(self, recipe: Recipe) -> Recipe:
         """The recipe with the SHA-256 of the file that its weights come from, if they come from one; raises `WeightsError`."""
 
-    def measured(self, recipe: Recipe, preprocess: Preprocess, classes: int) -> tuple[Recipe, dict[str, str]]:
-        """The recipe with every 'auto' replaced by what measured fastest here, and the reason of each by its key."""
+    def measured(self, recipe: Recipe, preprocess: Preprocess, classes: int, *, images: int) -> tuple[Recipe, dict[str, str]]:
+        """The recipe with every 'auto' replaced by what measured fastest here for so many training images, and the reason of
+        each by its key.
+        """
 
     def frozen(self, recipe: Recipe, preprocess: Preprocess) -> Frozen:
         """The part of the recipe's network that stays frozen, in the runtime that the recipe names.

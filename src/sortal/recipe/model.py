@@ -136,6 +136,10 @@ class Recipe(Group):
     'fp16' the loss is scaled, so that small gradients do not vanish; a step whose gradients overflow is left out."""
     layout: Literal["auto", "nchw", "channels_last"] = "auto"
     """Of images in memory while a network is trained; 'auto' likewise."""
+    compiled: Literal["auto", "off", "on"] = "auto"
+    """Whether a network is compiled for training, with CUDA graphs on an accelerator. 'auto' is measured on an accelerator,
+    likewise, and 'on' only where the training is long enough to win back the time that compiling takes; on a processor, where a
+    compiled network trained more slowly, it is 'off'."""
     runtime: Literal["auto", "torch", "torch_bf16", "onnx", "openvino", "openvino_bf16"] = "auto"
     """What computes the frozen part where its outputs are stored: torch, ONNX Runtime, or OpenVINO where it is installed.
     'auto' is measured likewise; those that compute in bf16 are taken only where they hardly change what comes out."""
@@ -219,6 +223,8 @@ class Recipe(Group):
                 problems.append(f"precision: strategy 'features' trains its head in float32, got {self.precision!r}")
             if self.layout not in ("auto", "nchw"):
                 problems.append(f"layout: strategy 'features' trains on vectors, which have none, got {self.layout!r}")
+            if self.compiled == "on":
+                problems.append("compiled: strategy 'features' trains a head alone, in which nothing can be fused")
             if self.optimizer.layer_decay != 1:
                 problems.append("optimizer.layer_decay: strategy 'features' trains the head alone; set it to 1")
             if self.optimizer.bias_rate != 1:

@@ -36,7 +36,7 @@ from sortal.workflows.checking import scan_counting
 from sortal.workflows.freezing import settled
 from sortal.workflows.precautions import taken
 
-MEASURED = ("precision", "layout", "runtime", "threads")
+MEASURED = ("precision", "layout", "compiled", "runtime", "threads")
 """Recipe keys that are settled by measuring."""
 
 
@@ -64,7 +64,10 @@ def decide(run: Run, asked: dict[str, Any], observe: Observer) -> int:
     check_decision(base, manifest)
     geometry = geometry_of(engine, base)
     classes = len(manifest.classes)
-    recipe, measured = settled(engine, base, geometry, manifest, lambda each: _measured(engine, each, geometry, classes))
+    images = manifest.split_counts()["train"]
+    recipe, measured = settled(
+        engine, base, geometry, manifest, lambda each: _measured(engine, each, geometry, classes, images)
+    )
     decisions += measured
     for decision in decisions:
         observe(decision)
@@ -141,7 +144,7 @@ def _divided(manifest: Manifest, recipe: Recipe, observe: Observer) -> Manifest:
     return manifest
 
 
-def _measured(engine: Engine, recipe: Recipe, geometry: Preprocess, classes: int) -> tuple[Recipe, list[Decision]]:
+def _measured(engine: Engine, recipe: Recipe, geometry: Preprocess, classes: int, images: int) -> tuple[Recipe, list[Decision]]:
     """Every 'auto' replaced by what is fastest on this machine, measured once for each network, size and batch.
 
     Only what was measured while nobody else was at work is remembered.
@@ -156,18 +159,21 @@ def _measured(engine: Engine, recipe: Recipe, geometry: Preprocess, classes: int
         "batch_size",
         "precision",
         "layout",
+        "compiled",
         "runtime",
         "frozen",
     )
-    question = {"machine": asdict(engine.machine()), "sortal": sortal.__version__}
+    question: dict[str, Any] = {"machine": asdict(engine.machine()), "sortal": sortal.__version__}
     question |= {key: getattr(recipe, key) for key in (*of_recipe, "threads")}
     question["thaw"] = recipe.thaw.model_dump(mode="json")
+    if engine.machine().accelerator:  # whether compiling pays is a matter of how long the training is, to a factor of two
+        question["shown"] = (images * recipe.epochs).bit_length()
     question["installed"] = {name: _version(name) for name in ("onnxruntime", "openvino", recipe.engine)}
 
     bystander = Bystander()
 
     def measure() -> dict[str, Any]:
-        found, reasons = engine.measured(recipe, geometry, classes)
+        found, reasons = engine.measured(recipe, geometry, classes, images=images)
         if bystander.in_the_way:
             reasons = {
                 key: f"{reason}; other programs were at work, so it is measured again next time"

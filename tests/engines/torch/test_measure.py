@@ -95,6 +95,31 @@ def test_what_memory_has_no_room_for_is_out_and_with_room_for_none_fewer_images_
         choose(RECIPE)
 
 
+@pytest.mark.parametrize(("shown", "chosen"), [(10, "off"), (10**9, "on")])
+def test_a_network_is_compiled_where_the_training_is_long_enough_to_win_back_the_time(
+    monkeypatch: pytest.MonkeyPatch, shown: int, chosen: str
+) -> None:
+    clock = iter([0.0, 30.0])
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(measure, "_seconds_a_step", lambda *_, deterministic=None: 2.0 if deterministic is None else 1.0)
+    recipe = RECIPE.model_copy(update={"precision": "float32", "layout": "nchw", "batch_size": 4})
+    found, why = measure.compiling_choice(recipe, lambda: None, size=16, classes=2, shown=shown)  # type: ignore[arg-type,return-value]
+    assert found == chosen
+    assert "2 as it is, 4 compiled, which took 30 s" in why
+
+
+def test_a_network_that_cannot_be_compiled_is_trained_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def step(*_: object, deterministic: bool | None = None) -> float:
+        if deterministic is None:
+            return 1.0
+        raise RuntimeError("no such kernel\nand a long trace")
+
+    monkeypatch.setattr(measure, "_seconds_a_step", step)
+    recipe = RECIPE.model_copy(update={"precision": "float32", "layout": "nchw"})
+    found, why = measure.compiling_choice(recipe, lambda: None, size=16, classes=2, shown=10**9)  # type: ignore[arg-type,return-value]
+    assert (found, why) == ("off", "it cannot be compiled here: no such kernel")
+
+
 def test_as_many_images_are_measured_with_as_go_through_the_network_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = set[int]()
     monkeypatch.setattr(measure, "_seconds_a_step", lambda *words: counts.add(words[3][0]) or 1.0)

@@ -86,6 +86,10 @@ def failures_explained(memory: type[MachineFailed] = MachineFailed) -> Iterator[
                 f"this network has a part that cannot repeat itself on this accelerator: {said.splitlines()[0]}",
                 hint="set deterministic = false: a resumed run then ends a little differently",
             ) from error
+        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise NotSupported(
+                f"this network cannot be compiled here: {said.splitlines()[0]}", hint="set compiled = 'off'"
+            ) from error
         if "not implemented for 'Half'" in said:
             raise NotSupported(
                 f"this network has a part that this device does not compute in half precision: {said.splitlines()[0]}",

@@ -70,7 +70,7 @@ class TorchEngine:
             return recipe  # one that was asked for is compared when the weights are loaded
         return Recipe.model_validate(recipe.model_dump() | {"weights_sha256": sha256_of(file)})
 
-    def measured(self, recipe: Recipe, preprocess: Preprocess, classes: int) -> tuple[Recipe, dict[str, str]]:
+    def measured(self, recipe: Recipe, preprocess: Preprocess, classes: int, *, images: int) -> tuple[Recipe, dict[str, str]]:
         reasons: dict[str, str] = {}
         values = recipe.model_dump()
         if not recipe.threads:
@@ -81,15 +81,22 @@ class TorchEngine:
         elif recipe.runtime == "auto":
             values["runtime"], reasons["runtime"] = self._fastest_runtime(recipe, preprocess)
         if recipe.strategy == "features":
-            values |= {"precision": "float32", "layout": "nchw"}  # of the head, which is too small to matter
+            # Of the head, which is too small to matter.
+            values |= {"precision": "float32", "layout": "nchw", "compiled": "off"}
         else:
             if recipe.model not in table.OURS:
                 self._require_exportable(recipe, preprocess, classes)
+            make = partial(self._in_training, recipe, preprocess, classes, stored=recipe.frozen == "stored")
             if "auto" in (recipe.precision, recipe.layout):
-                make = partial(self._in_training, recipe, preprocess, classes, stored=recipe.frozen == "stored")
                 precision, layout, reason = measure.training_choice(recipe, make, size=preprocess.size, classes=classes)
                 values |= {"precision": precision, "layout": layout}
                 reasons |= {"precision": reason, "layout": reason}
+            if recipe.compiled == "auto" and not devices.accelerator():
+                values["compiled"] = "off"
+            elif recipe.compiled == "auto":
+                values["compiled"], reasons["compiled"] = measure.compiling_choice(
+                    Recipe.model_validate(values), make, size=preprocess.size, classes=classes, shown=images * recipe.epochs
+                )
         return Recipe.model_validate(values), reasons
 
     def _require_exportable(self, recipe: Recipe, preprocess: Preprocess, classes: int) -> None:

@@ -15,6 +15,7 @@ from sortal.data.ahead import ReadAhead
 from sortal.data.samples import Features, Samples
 from sortal.engines.torch.augment import augment, mix
 from sortal.engines.torch.network import images_to_tensor
+from sortal.engines.torch.uploads import Uploads
 from sortal.preprocess import Preprocess
 from sortal.recipe import Recipe
 
@@ -69,6 +70,10 @@ class PixelInputs:
         """The samples' pixels, the next ones read while the network works."""
         return ReadAhead(self.samples.pixels)
 
+    @cached_property
+    def uploads(self) -> Uploads:
+        return Uploads(self.device)
+
     def expect(self, rows_B: NDArray[np.int64]) -> None:
         if self.resident is None:
             self.ahead.expect(rows_B)
@@ -104,7 +109,7 @@ class PixelInputs:
     def stored(self, rows_B: NDArray[np.int64]) -> Tensor:
         """Stored pixels on the device, uint8 (B, R, R, C)."""
         if self.resident is None:
-            return torch.from_numpy(self.ahead.read(rows_B)).to(self.device)
+            return self.uploads(self.ahead.read(rows_B))
         return self.resident.index_select(0, torch.from_numpy(rows_B).to(self.device))
 
     @cached_property

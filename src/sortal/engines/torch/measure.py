@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch.nn import functional
 
 from sortal.engines.torch import device as devices
+from sortal.engines.torch.compiling import compiled, step_begins
 from sortal.engines.torch.losses import summed_loss
 from sortal.engines.torch.network import Network
 from sortal.engines.torch.precision import learning
@@ -45,6 +47,22 @@ def training_choice(recipe: Recipe, make: Callable[[], Network], *, size: int, c
     return best_precision, best_layout, f"measured images/s in training: {told}"
 
 
+def compiling_choice(recipe: Recipe, make: Callable[[], Network], *, size: int, classes: int, shown: int) -> tuple[str, str]:
+    """'on' if compiling the network wins back its own time while so many images are shown, else 'off'; and why."""
+    count = batch_of(recipe.micro_batch or recipe.batch_size, size)
+    step = partial(_seconds_a_step, make(), recipe.precision, recipe.layout, (count, size), classes, float("inf"))
+    plain = step()
+    began = time.perf_counter()
+    try:
+        quicker = step(deterministic=recipe.deterministic)
+    except Exception as error:  # whatever a compiler may say of a network that it cannot take: the training goes on without it
+        return "off", f"it cannot be compiled here: {str(error).splitlines()[0]}"
+    spent = time.perf_counter() - began
+    won = (plain - quicker) / count * shown
+    rates = f"measured images/s in training: {count / plain:.0f} as it is, {count / quicker:.0f} compiled"
+    return "on" if won > spent else "off", f"{rates}, which took {spent:.0f} s and would win {max(0.0, won):.0f} s"
+
+
 def _rates(
     candidates: list[tuple[str, str]], make: Callable[[], Network], count_and_size: tuple[int, int], classes: int
 ) -> dict[tuple[str, str], float]:
@@ -79,8 +97,15 @@ def _half() -> str:
 
 
 def _seconds_a_step(
-    model: Network, precision: str, layout: str, count_and_size: tuple[int, int], classes: int, hopeless: float
+    model: Network,
+    precision: str,
+    layout: str,
+    count_and_size: tuple[int, int],
+    classes: int,
+    hopeless: float,
+    deterministic: bool | None = None,
 ) -> float:
+    """Seconds that a training step takes; of the compiled network where `deterministic` says how it is to be compiled."""
     device = devices.device()
     count, size = count_and_size
     x = torch.rand((count, model.mean.shape[1], size, size), generator=torch.Generator().manual_seed(0)).to(device)
@@ -93,10 +118,14 @@ def _seconds_a_step(
         model = model.to(memory_format=torch.channels_last)
         x = x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
+    learner = model if deterministic is None else compiled(model, device, deterministic=deterministic)
+
     def step() -> None:
+        if learner is not model:
+            step_begins(device)
         with devices.failures_explained(OutOfMemory):
             with learning(precision, device):
-                loss = summed_loss(functional.cross_entropy, model(x), labels)
+                loss = summed_loss(functional.cross_entropy, learner(x), labels)
             loss.backward()  # type: ignore[no-untyped-call]
         model.zero_grad(set_to_none=True)
         devices.wait(device)

@@ -14,6 +14,7 @@ from sortal.augment import draws
 from sortal.augment.sampling import bounds, epoch_order
 from sortal.data.samples import Samples
 from sortal.engines.protocol import Batch
+from sortal.engines.torch.compiling import compiled, step_begins
 from sortal.engines.torch.device import failures_explained, release
 from sortal.engines.torch.inputs import Inputs
 from sortal.engines.torch.losses import summed_loss
@@ -50,6 +51,8 @@ class TorchSession:
         self.model = model.to(device)
         if recipe.layout == "channels_last":
             self.model = self.model.to(memory_format=torch.channels_last)
+        on = recipe.compiled == "on"
+        self.learner = compiled(self.model, device, deterministic=recipe.deterministic) if on else self.model
         self.thawing = Thawing(recipe, self.model)
         self.optimizer = make_optimizer(recipe, self.model, depths)
         self.scaler = loss_scaler(recipe.precision, device)
@@ -113,6 +116,8 @@ class TorchSession:
         # Dropout draws from torch's own generator: seeded from the position, it does not depend on what ran before.
         self._reseed(draws.step_seed(recipe.seed, batch.step))
         self.thawing.at(batch.epoch, progress)
+        if self.learner is not self.model:
+            step_begins(self.device)
         losses = []
         for low, high in bounds(total, recipe.batch_size):
             walks_B = None if batch.walks_B is None else batch.walks_B[low:high]
@@ -128,7 +133,7 @@ class TorchSession:
 
     def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
         with learning(self.recipe.precision, self.device):
-            return summed_loss(self.loss, self.model(inputs), targets)
+            return summed_loss(self.loss, self.learner(inputs), targets)
 
     def _smaller(self, inputs: Tensor, progress: float) -> Tensor:
         """Images at the side that they have grown to, by averaging so that nothing is skipped."""
