@@ -224,6 +224,9 @@ def test_the_users_strategy_brings_the_rate_and_the_division_that_go_with_it() -
     assert (scratch.weights, scratch.image_size, scratch.optimizer.name) == ("none", 128, "adamw")
     frozen, _ = plan(CLOTHES, PROCESSOR, settled={"strategy": "features"})
     assert (frozen.strategy, frozen.split.folds, frozen.optimizer.name) == ("features", 5, "adamw")
+    folded, why = plan(CLOTHES, PROCESSOR, settled={"split.folds": 3, "weights": "none"})
+    assert folded.strategy == "features"
+    assert next(decision.reason for decision in why if decision.key == "strategy").startswith("cross-validation")
 
 
 def test_the_users_optimiser_brings_its_rate_and_decay() -> None:

@@ -188,6 +188,8 @@ def _strategy(found: Facts, settled: Mapping[str, object]) -> str:
     asked = settled.get("strategy")
     if asked in STRATEGIES:
         return str(asked)
+    if settled.get("split.folds"):
+        return "features"
     if settled.get("weights") == "none":
         return "scratch"
     if found.training_images < FEW:
@@ -222,13 +224,9 @@ def _frozen(found: Facts) -> tuple[dict[str, Any], list[Decision]]:
     recipe = presets.photos()
     values = recipe.model_dump(mode="json")
     values["split"] = {"folds": max(2, min(CROSS_VALIDATION_FOLDS, found.independent))}
-    count = found.training_images
+    few = f"{found.training_images:,} training images are few (below {FEW:,}): the pretrained network stays frozen"
     return values, [
-        Decision(
-            "strategy",
-            "features",
-            f"{count:,} training images are few (below {FEW:,}): the pretrained network stays frozen",
-        ),
+        Decision("strategy", "features", few if found.training_images < FEW else "cross-validation needs a head that is quick"),
         Decision(
             "augment.views",
             str(recipe.augment.views),
@@ -450,8 +448,8 @@ def _balanced(values: dict[str, Any], found: Facts, settled: Mapping[str, object
     with the square root, 0.896 with all equally often and 0.902 with balanced batches; ten epochs on a quarter of that, in
     which the rarest come 29 times each, 0.865 as they come, 0.879 with the square root and 0.887 with balanced batches.
 
-    Each of these was trained once, with one seed and without a log: `python -m benchmarks imbalance` is to show it. Staged
-    training, not measured, gets the milder way.
+    Each of these was trained once, with one seed and without a log; what the choice brings from scratch is measured by
+    `imbalance` in docs/benchmarks.md. Staged training, not measured, gets the milder way.
     """
     ratio = found.largest_class / found.smallest_class
     if ratio < IMBALANCED or set(BALANCE) & set(settled):

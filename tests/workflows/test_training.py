@@ -136,9 +136,9 @@ def test_a_plan_without_a_recipe_says_why(coloured: Make, tmp_path: Path) -> Non
     events: list[Event] = []
     settings = ["model=resnet10t", "weights=none", "image_size=32", "resize=32", "epochs=2", "augment.views=1"]
     result = train(coloured(), settings=settings, out=tmp_path / "run", observe=events.append).to_json()
-    assert result["recipe"]["strategy"] == "features"
+    assert result["recipe"]["strategy"] == "scratch"
     told = {reason["key"]: reason["reason"] for reason in result["reasons"]}
-    assert "36 training images are few" in told["strategy"]
+    assert "as no weights are wanted" in told["strategy"]
     assert "model" not in told  # what the user set needs no reason of ours
     assert told["strategy"] in {event.reason for event in events if isinstance(event, Decision)}
 
