@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -165,17 +165,17 @@ def held(folder: Path, doing: str) -> Iterator[None]:
         yield
 
 
-def require_empty(folder: Path, about: str, what: str) -> None:
+def require_empty(folder: Path, about: str, what: str, *, before: Collection[str] = ()) -> None:
     """Raise `RunExists` for anything but what a process leaves that was killed while it began `what` here.
 
-    `about` is the file whose presence says that one has begun.
+    `about` is the file whose presence says that one has begun, `before` are those that are written before it.
     """
     if not folder.is_dir():
         names = [folder.name] if folder.exists() else []
     else:
         names = [name for name in os.listdir(folder) if name != LOCK and not UNFINISHED.fullmatch(name)]
-    if names:
-        begun = about in names
+    begun = about in names
+    if begun or set(names) - set(before):
         raise RunExists(
             f"{folder} already holds {f'another {what}' if begun else 'other files'}",
             hint="choose another --out" + (", or continue it with --resume" if begun else ""),

@@ -88,6 +88,20 @@ def test_a_batch_that_takes_too_long_is_not_made_however_fast_it_is_for_each() -
     assert Pace({1: 2 * LONGEST_BATCH}).cap == 1
 
 
+def test_a_larger_size_is_tried_also_if_it_never_was_unless_it_would_be_over_too_late() -> None:
+    assert Pace({1: 0.010}).next == 2
+    assert Pace({1: 0.010, 2: 0.012, 4: 0.016}).next == 8
+    assert Pace(dict.fromkeys(BUCKETS, 0.010)).next == BUCKETS[-1]
+    assert Pace({1: 0.9 * LONGEST_BATCH}).next == 1
+
+
+def test_the_cap_rises_again_after_a_busy_time() -> None:
+    found = Pace({1: 0.010})
+    for _ in range(50):
+        found.took(found.next, 0.010)
+    assert found.cap == BUCKETS[-1]
+
+
 def test_the_cap_follows_what_is_measured() -> None:
     found = Pace({1: 0.010, 2: 0.012})
     assert found.cap == 2

@@ -1,5 +1,6 @@
 """Whatever is sent gets a clean refusal within two seconds, and the server goes on as it was."""
 
+import json
 import struct
 import time
 import zlib
@@ -267,8 +268,13 @@ def test_a_sender_that_goes_away_in_the_middle_leaves_nothing_behind(server: Ser
 )  # fmt: skip
 def test_a_head_that_is_none_is_refused(server: Served, head: bytes, expected: int) -> None:
     began = time.monotonic()
-    told = status(server.exchange(head))
+    said = server.exchange(head)
+    told = status(said)
     assert told == expected or (expected == 0 and told in (0, 400, 404))
+    if told >= 400:
+        headers, _, body = said.partition(b"\r\n\r\n")
+        assert b"x-content-type-options: nosniff" in headers
+        assert "error" in json.loads(body)
     assert time.monotonic() - began < SECONDS
 
 

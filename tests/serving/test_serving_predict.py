@@ -134,5 +134,8 @@ def test_maps_are_drawn_of_one_image(client: httpx.Client) -> None:
     files = [("a", ("one.png", picture())), ("b", ("two.png", picture()))]
     assert client.post("/explain", files=files).status_code == 400
     assert client.post("/explain", files=files[:1]).json()["prediction"]["label"] == "red"
+    counted = [line for line in client.get("/metrics").text.splitlines() if line.startswith("sortal_predictions_total")]
+    client.post("/explain", files=files[:1])
+    assert counted == [line for line in client.get("/metrics").text.splitlines() if line.startswith("sortal_predictions_total")]
     told = client.post("/explain", content=b"no image", headers={"content-type": "image/png"})
     assert told.status_code == 422

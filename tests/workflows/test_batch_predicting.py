@@ -218,6 +218,13 @@ def test_a_folder_of_the_users_is_left_alone(tmp_path: Path, model: Path) -> Non
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
+def test_one_that_was_killed_before_it_had_begun_is_begun_again(tmp_path: Path, model: Path) -> None:
+    source, out = pictures(tmp_path / "in", 2), tmp_path / "out"
+    out.mkdir()
+    (out / "_sources.jsonl").write_text('"old.png"\n')
+    assert predict_many(model, [source], out).rows == 2
+
+
 def test_names_that_are_no_text_are_written_spelt_out(tmp_path: Path, model: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()

@@ -16,6 +16,7 @@ from sortal.evaluation.reference import Reference
 from sortal.serving.batching import Lanes
 from sortal.serving.decoding import Decoders
 from sortal.serving.drift import Watch
+from sortal.serving.expected import Expected
 from sortal.serving.limits import Limits
 from sortal.serving.models import Model, Models, Place
 from sortal.serving.refused import Refused, shed
@@ -41,6 +42,24 @@ class Told:
     refused: Refused | None = None
 
 
+@dataclass(slots=True)
+class Stay:
+    """A request that was let in: as one image until its body has come, then as those that it holds."""
+
+    desk: "Desk"
+    images: int = 1
+    whole_at: float | None = None
+    """When its body was here."""
+
+    def holds(self, images: int) -> None:
+        """Its body has come, with so many images; raises `Refused`.
+
+        503 where there are too many just now, 413 where there are more than there ever is room for.
+        """
+        self.desk.more(images - self.images, of=images)
+        self.images, self.whole_at = images, time.monotonic()
+
+
 class Desk:
     """Where images come in: how many are inside, whether one more would be answered in time, and the way of each."""
 
@@ -50,9 +69,7 @@ class Desk:
         self.models, self.lanes, self.decoders = models, lanes, decoders
         self.telemetry, self.limits, self.tell, self.refer = telemetry, limits, tell, refer
         self.inside = 0
-        self.seconds_each = 0.0
-        """Between two answers while there is work; a running mean."""
-        self._answered_at = 0.0
+        self.expected = Expected(limits.deadline)
         self.watches: dict[tuple[str, str], Watch] = {}
         models.observe, models.changed = self._ran, self._changed
         self._expose()
@@ -60,7 +77,7 @@ class Desk:
     @property
     def wait(self) -> float:
         """Seconds until an image that came now would be answered, as far as can be told."""
-        return self.inside * self.seconds_each
+        return self.inside * self.expected.each(time.monotonic())
 
     def refusal(self) -> Refused | None:
         """Why one more image would not be answered, if it would not."""
@@ -72,23 +89,32 @@ class Desk:
         return None
 
     @contextmanager
-    def admitted(self, images: int = 1, *, of: int = 1) -> Iterator[None]:
-        """Let images in, some of those `of` one request; raises `Refused`.
+    def admitted(self) -> Iterator[Stay]:
+        """Let a request in, or raise `Refused` (503).
 
-        503 where there are too many just now, 413 where there are more than there ever is room for.
+        It leaves at the end; from one that was answered it is learnt how long that takes.
         """
+        if refusal := self.refusal():
+            raise refusal
+        stay, answered = Stay(self), False
+        self.inside += 1
+        try:
+            yield stay
+            answered = True
+        finally:
+            self.inside -= stay.images
+            if answered and stay.whole_at is not None:
+                self.expected.answered(stay.images, since=stay.whole_at, now=time.monotonic())
+
+    def more(self, images: int, *, of: int) -> None:
+        """Let in so many images more of one request of `of`; raises `Refused`."""
         if of > self.limits.queue:
             raise Refused(413, f"more than {self.limits.queue} images at once", hint="divide them among several requests")
         if images and (refusal := self.refusal()):
             raise refusal
-        if self.inside and self.inside + images > self.limits.queue:
+        if images and self.inside + images > self.limits.queue:
             raise shed("queue", "too many images are waiting", self.wait / 2)
         self.inside += images
-        since = time.monotonic()
-        try:
-            yield
-        finally:
-            self._left(images, since)
 
     async def answers(self, model: Model, images: Sequence[bytes], deadline: float) -> list[Told]:
         """What the network says of each; what cannot be read has its reason, and what was shed raises."""
@@ -143,14 +169,6 @@ class Desk:
     def deadline(self, seconds: float | None = None) -> float:
         """The moment (`time.monotonic`) by which a request that comes now is answered or refused."""
         return time.monotonic() + min(seconds or math.inf, self.limits.deadline)
-
-    def _left(self, images: int, since: float) -> None:
-        """Images are answered: how long after the last ones, if they were there already when those were."""
-        now, self.inside = time.monotonic(), self.inside - images
-        if images:
-            each = (now - self._answered_at) / images if since < self._answered_at else self.seconds_each
-            self.seconds_each += 0.05 * (each - self.seconds_each) if self.seconds_each else each
-            self._answered_at = now
 
     def _ran(self, place: Place, size: int, seconds: float) -> None:
         self.telemetry.batches.labels(place.name, place.version).observe(size)

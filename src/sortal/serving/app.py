@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sortal.serving import oip
-from sortal.serving.answering import Desk, Refer, Tell, options
+from sortal.serving.answering import Desk, Refer, Stay, Tell, options
 from sortal.serving.batching import Lanes
 from sortal.serving.bodies import Room, images, received
 from sortal.serving.decoding import Decoders
@@ -102,11 +102,10 @@ class Server:
     async def predict(self, request: Request) -> Response:
         """Images in any of three forms; the contract's predictions and errors."""
         model, top = self._wanted(request)
-        deadline = self.desk.deadline()
-        with self.desk.admitted(), self.room.held() as take:
+        with self.desk.admitted() as stay, self.room.held() as take:
             found = await self._images(request, take)
-            with self.desk.admitted(len(found) - 1, of=len(found)):
-                told = await self.desk.answers(model, [data for _, data in found], deadline)
+            stay.holds(len(found))
+            told = await self.desk.answers(model, [data for _, data in found], self.desk.deadline())
         predictions, errors = [], []
         for (name, _), each in zip(found, told, strict=True):
             if each.row_R is not None:
@@ -118,11 +117,15 @@ class Server:
         return JSONResponse({"model": model.name, "version": model.version, "predictions": predictions, "errors": errors})
 
     async def explain(self, request: Request) -> Response:
-        """One image; its prediction, and what of it the model looked at."""
+        """One image; its prediction, and what of it the model looked at.
+
+        It is not counted, neither among the answers, since whoever asks knows the prediction already, nor as an image that
+        takes so long: it takes as long as a hundred.
+        """
         model, top = self._wanted(request)
-        deadline = self.desk.deadline()
         with self.desk.admitted(), self.room.held() as take:
             found = await self._images(request, take)
+            deadline = self.desk.deadline()
             if len(found) != 1:
                 raise Refused(400, f"expected one image, got {len(found)}", hint="explain one at a time")
             ((name, data),) = found
@@ -130,7 +133,7 @@ class Server:
             if told.refused is not None or told.row_R is None:
                 raise told.refused or Refused(422, "the image cannot be read")
             map_ = await self._map(model, data, told.row_R, deadline)
-        prediction = self.desk.told(model, name, told.row_R, top)
+        prediction = self.wanted.tell(name, *model.split(told.row_R), model.bundle, top)
         return JSONResponse({"model": model.name, "version": model.version, "prediction": prediction, "map": map_})
 
     def _wanted(self, request: Request) -> tuple[Model, int]:
@@ -191,13 +194,12 @@ class Server:
         return JSONResponse({"name": model.name, "ready": True, **({"not_replaced": why} if why else {})})
 
     async def infer(self, request: Request) -> Response:
-        model, deadline = self._asked(request), self.desk.deadline()
-        with self.desk.admitted(), self.room.held() as take:
+        model = self._asked(request)
+        with self.desk.admitted() as stay, self.room.held() as take:
             with self.telemetry.timed("read"):
                 body = await received(request.receive, request.headers, self.limits, take)
             question = oip.asked(body, request.headers.get(oip.HEADER_LENGTH))
-            deadline = min(deadline, self.desk.deadline(question.timeout))
-            rows_NR = await self._tensor(model, question, deadline)
+            rows_NR = await self._tensor(model, question, stay)
         predictions = [self.desk.told(model, "", row_R, 1) for row_R in rows_NR]
         probs_NK = rows_NR[:, : len(model.bundle.classes)]
         labels = ["|".join(each["labels"]) if "labels" in each else each["label"] or "" for each in predictions]
@@ -207,7 +209,7 @@ class Server:
             return Response(text, media_type="application/json")
         return Response(text, media_type="application/octet-stream", headers={oip.HEADER_LENGTH: str(length)})
 
-    async def _tensor(self, model: Model, question: oip.Question, deadline: float) -> Any:
+    async def _tensor(self, model: Model, question: oip.Question, stay: Stay) -> Any:
         """What the network says of the one input: encoded images, or pixels as the network takes them."""
         tensor, preprocess = question.inputs[0], model.bundle.preprocess
         shape = (preprocess.size, preprocess.size, preprocess.channels)
@@ -220,17 +222,18 @@ class Server:
         count = tensor.shape[0] if tensor.shape else 0
         if not 1 <= count <= self.limits.tensors:
             raise Refused(400, f"expected 1 to {self.limits.tensors} images, got {count}")
-        with self.desk.admitted(count - 1, of=count):
-            if tensor.name == oip.PIXELS:
-                if tensor.datatype != "UINT8" or tensor.shape[1:] != shape or isinstance(tensor.values, list):
-                    raise Refused(400, f"expected {oip.PIXELS} as UINT8 of shape [-1, {', '.join(map(str, shape))}]")
-                rows = await asyncio.gather(*(self.desk.run(model, each, deadline) for each in tensor.values))
-                return np.stack(rows)
-            if tensor.datatype != "BYTES" or len(tensor.shape) > 2 or not isinstance(tensor.values, list):
-                raise Refused(400, f"expected {oip.IMAGES} as BYTES of shape [-1]")
-            if len(tensor.values) != count:
-                raise Refused(400, f"expected {oip.IMAGES} as BYTES of shape [-1]")
-            told = await self.desk.answers(model, tensor.values, deadline)
+        stay.holds(count)
+        deadline = self.desk.deadline(question.timeout)
+        if tensor.name == oip.PIXELS:
+            if tensor.datatype != "UINT8" or tensor.shape[1:] != shape or isinstance(tensor.values, list):
+                raise Refused(400, f"expected {oip.PIXELS} as UINT8 of shape [-1, {', '.join(map(str, shape))}]")
+            rows = await asyncio.gather(*(self.desk.run(model, each, deadline) for each in tensor.values))
+            return np.stack(rows)
+        if tensor.datatype != "BYTES" or len(tensor.shape) > 2 or not isinstance(tensor.values, list):
+            raise Refused(400, f"expected {oip.IMAGES} as BYTES of shape [-1]")
+        if len(tensor.values) != count:
+            raise Refused(400, f"expected {oip.IMAGES} as BYTES of shape [-1]")
+        told = await self.desk.answers(model, tensor.values, deadline)
         for number, each in enumerate(told):
             if each.refused is not None:
                 raise Refused(400, f"image {number}: {each.refused.message}", hint=each.refused.hint)

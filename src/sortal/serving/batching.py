@@ -58,8 +58,9 @@ class Pace:
 
     @property
     def next(self) -> int:
-        """The size after the cap that has been timed, or the cap: whether it is worth it now shows only when it is tried."""
-        return min((size for size in self.seconds if size > self.cap), default=self.cap)
+        """The size after the cap, or the cap where that would take too long: whether it is worth it shows when it is tried."""
+        larger = next((size for size in BUCKETS if size > self.cap), self.cap)
+        return larger if larger * self.each <= LONGEST_BATCH else self.cap
 
     @property
     def each(self) -> float:

@@ -51,10 +51,8 @@ async def received(receive: Receive, headers: Mapping[str, str], limits: Limits,
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise Refused(415, "the body is compressed", hint="send it without a content-encoding")
     announced = headers.get("content-length")
-    if announced is not None and announced.isdecimal():
-        if int(announced) > limits.body:
-            raise _too_large(limits)
-        take(int(announced))
+    if announced is not None and announced.isdecimal() and int(announced) > limits.body:
+        raise _too_large(limits)
     parts: list[bytes] = []
     size, loop = 0, asyncio.get_running_loop()
     began = loop.time()
@@ -62,7 +60,8 @@ async def received(receive: Receive, headers: Mapping[str, str], limits: Limits,
         async with asyncio.timeout(None) as patience:
             more = True
             while more:
-                patience.reschedule(began + limits.stall_seconds + size / limits.bytes_per_second)
+                steady = limits.stall_seconds + size / limits.bytes_per_second
+                patience.reschedule(began + min(steady, limits.body_seconds))
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     raise Refused(400, "the connection was closed before the body was whole")
@@ -70,14 +69,12 @@ async def received(receive: Receive, headers: Mapping[str, str], limits: Limits,
                 size += len(part)
                 if size > limits.body:
                     raise _too_large(limits)
-                if announced is None:
-                    take(len(part))
+                take(len(part))  # as it comes: what is only announced takes no memory
                 parts.append(part)
                 more = message.get("more_body", False)
     except TimeoutError:
-        raise Refused(
-            408, "the body comes too slowly", hint=f"send at least {limits.bytes_per_second // 1024} KiB a second"
-        ) from None
+        enough = f"send at least {limits.bytes_per_second // 1024} KiB a second, all within {limits.body_seconds:g} seconds"
+        raise Refused(408, "the body comes too slowly", hint=enough) from None
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

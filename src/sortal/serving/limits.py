@@ -30,11 +30,13 @@ class Limits:
     """Images that were let in and are not answered yet."""
     connections: int = 1024
     deadline: float = 10.0
-    """Seconds from a request's head to its answer; what cannot be answered by then is refused at once."""
+    """Seconds from when a request is whole to its answer; what cannot be answered by then is refused at once."""
     stall_seconds: float = 1.5
     """How long a sender may be behind `bytes_per_second`, counted from the head."""
     bytes_per_second: int = 16_384
     """What a body has to arrive with; a phone on a bad connection does."""
+    body_seconds: float = 30.0
+    """For a whole body, however steadily it comes."""
     head_seconds: float = 2.0
     """For a request's head, from its first byte or the connection's beginning."""
     drain_seconds: float = 30.0

@@ -23,7 +23,7 @@ ASKS = (b"/predict", b"/explain", b"/infer")
 def protocol(desk: Desk, limits: Limits, draining: Callable[[], bool]) -> type[asyncio.Protocol]:
     """The class whose instances are connections."""
 
-    counted = {status: desk.telemetry.requests.labels("refused", str(status)) for status in (431, 503)}
+    counted = {status: desk.telemetry.requests.labels("refused", str(status)) for status in (400, 431, 503)}
 
     class Connection(HttpToolsProtocol):
         timer: asyncio.TimerHandle | None = None
@@ -42,6 +42,10 @@ def protocol(desk: Desk, limits: Limits, draining: Callable[[], bool]) -> type[a
             super().connection_made(transport)
             self._end_after(limits.head_seconds)
             self.one_too_many = len(self.connections) > limits.connections
+
+        def send_400_response(self, msg: str) -> None:
+            counted[400].inc()
+            self._write(Refused(400, "this is no HTTP request"), close=True)
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._keep()

@@ -88,7 +88,7 @@ def predict_many(
     bundle = Bundle.load(find_bundle(Path(target)))
     asked = [os.fspath(source) for source in sources]
     if not resume:
-        require_empty(path, ABOUT, "batch prediction")
+        require_empty(path, ABOUT, "batch prediction", before={LISTING})
     elif not (path / ABOUT).is_file():
         raise DataError(f"{path} holds no batch prediction", hint="leave out --resume to begin one")
     with held(path, "predicting into"):
@@ -103,7 +103,7 @@ def predict_many(
 
 def _begun(path: Path, bundle: Bundle, asked: Sequence[str], top: int, rows: int) -> dict[str, Any]:
     """Write down what is to be done; the file that says that it was written comes last."""
-    require_empty(path, ABOUT, "batch prediction")
+    require_empty(path, ABOUT, "batch prediction", before={LISTING})
     with replacing(path / LISTING) as part, part.open("w", encoding="ascii") as file:
         for entry in _listed(asked):
             # JSON, so that a name may hold a line break or bytes that are no text.
