@@ -69,7 +69,8 @@ RUNGS: Mapping[str, Rung] = {
     # Of Muon and AdamW, four epochs each, Muon did better on validation images: 0.840 and 0.832.
     "compact": Rung(
         "cifar10",
-        ["--recipe", "small_best", *_set(model="compact", start__whiten="none", start__identity="false", epochs=40, split__val=0.05)],
+        ["--recipe", "small_best", *_set(model="compact", start__whiten="none", start__identity="false", epochs=40,
+                                         split__val=0.05)],
         "CIFAR-10 with a residual network 0.90 and more; this one has a shortcut in each stage",
         0.90,
     ),
