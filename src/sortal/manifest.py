@@ -21,6 +21,8 @@ from sortal.errors import DataError, NotSupported
 from sortal.files import replacing
 
 SPLITS = ("train", "val", "test")
+SET_ASIDE = "set aside by "
+"""How the exclusion of an image begins that could be used and was left out by a decision."""
 
 SCHEMA = pa.schema(
     [

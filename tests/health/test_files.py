@@ -12,6 +12,12 @@ def test_an_unreadable_file_is_named_with_its_reason():
     assert "1 image of 22 cannot be used and will be left out: a (is empty)" in finding.detail
 
 
+def test_what_was_set_aside_by_a_decision_is_no_unreadable_file():
+    reasons = ["set aside by hand", "set aside by sortal check: is blank", None]
+    assert unreadable(["a.png", "b.png", "c.png"], reasons, [["x"], ["x"], ["x"]]) == []
+    assert unreadable(["a.png", "b.png"], ["truncated", "set aside by hand"], [["x"], ["x"]])[0].images == ("a.png",)
+
+
 def test_a_class_that_loses_more_than_a_tenth_makes_it_severe():
     def severity(lost: int) -> str:
         labels = [["ant"]] * 20 + [["bee"]] * 1_000

@@ -61,6 +61,16 @@ def test_of_few_images_or_a_class_of_one_nothing_is_said():
     assert len(suspects(judged(1 - one, classes=2), one)) == 0
 
 
+def test_a_class_of_one_or_none_does_not_silence_the_others():
+    pytest.importorskip("cleanlab")
+    true = np.tile([0, 2], 30)
+    given = true.copy()
+    given[[2, 5, 8]] = 2 - given[[2, 5, 8]]
+    alone = np.append(given, 3)
+    probs = judged(np.append(true, 3), 0.97, classes=5)  # of class 1 and 4 there is none, of class 3 one
+    assert sorted(suspects(probs, alone).tolist()) == [2, 5, 8]
+
+
 def test_neighbours_with_another_label_raise_the_doubt_and_copies_do_not_vote():
     labels = np.array([0, 0, 1, 1, 1, 1])
     probs = np.full((6, 2), 0.5, np.float32)

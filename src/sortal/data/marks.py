@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from sortal.manifest import SPLITS, Manifest
+from sortal.manifest import SET_ASIDE, SPLITS, Manifest
 
-BY_HAND = "set aside by hand"
+BY_HAND, BY_CHECK = f"{SET_ASIDE}hand", f"{SET_ASIDE}sortal check"
 GROUP = "marked-"
 """How groups of ours are called, with a number behind it."""
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from sortal.health.finding import Finding, counted, some
+from sortal.manifest import SET_ASIDE
 
 LARGE_SHARE = 0.1  # beyond it a class is no longer what its owner believes it to be, and so is every score of it
 
@@ -11,12 +12,12 @@ LARGE_SHARE = 0.1  # beyond it a class is no longer what its owner believes it t
 def unreadable(
     sources: Sequence[str], reasons: Sequence[str | None], labels: Sequence[Sequence[str]], *, large_share: float = LARGE_SHARE
 ) -> list[Finding]:
-    """One finding for all images that were set aside, or none.
+    """One finding for all images that cannot be used, or none; what was set aside by a decision could be.
 
     The three columns have a value for each of N rows: `labels` a list, `reasons` None where an image is in use. Severe if a
     class lost more than `large_share` of its images, else a warning.
     """
-    lost = [row for row, reason in enumerate(reasons) if reason is not None]
+    lost = [row for row, reason in enumerate(reasons) if reason is not None and not reason.startswith(SET_ASIDE)]
     if not lost:
         return []
     totals = Counter(name for names in labels for name in names)

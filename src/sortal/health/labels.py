@@ -43,8 +43,17 @@ def combined(probs_NK: Floats, labels_N: NDArray[np.int64], neighbours_NC: NDArr
 
 
 def suspects(probs_NK: NDArray[np.float64], labels_N: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows whose label is likely wrong, the surest first; `probs_NK` by heads that did not see the row, summing to 1."""
-    if len(labels_N) < TELLING or np.bincount(labels_N, minlength=probs_NK.shape[1]).min() < 2:
+    """Rows whose label is likely wrong, the surest first; `probs_NK` by heads that did not see the row, summing to 1.
+
+    Classes of fewer than two images are left out, as if they were not there: of them nothing can be said.
+    """
+    counts_K = np.bincount(labels_N, minlength=probs_NK.shape[1])
+    if (kept_K := np.flatnonzero(counts_K >= 2)).size < len(counts_K):
+        rows_M = np.flatnonzero(np.isin(labels_N, kept_K))
+        probs_MK = np.maximum(probs_NK[np.ix_(rows_M, kept_K)], 1e-12)
+        labels_M = np.searchsorted(kept_K, labels_N[rows_M])
+        return rows_M[suspects(probs_MK / probs_MK.sum(axis=1, keepdims=True), labels_M)] if len(kept_K) > 1 else rows_M[:0]
+    if len(labels_N) < TELLING:
         return np.empty(0, np.int64)
     try:
         from cleanlab.filter import find_label_issues

@@ -12,6 +12,7 @@ import numpy as np
 
 import sortal
 from sortal.data.facts import Facts
+from sortal.data.marks import BY_CHECK
 from sortal.data.measured import remembered
 from sortal.data.scan import Keep, Scanned
 from sortal.data.scan import scan as scan_images
@@ -34,7 +35,7 @@ from sortal.workflows.precautions import GROUPS, groups_of
 if TYPE_CHECKING:  # ONNX Runtime is loaded when there is something to look at
     from sortal.workflows.seeing import Pictures, Sight
 
-VERSION = 1
+VERSION = 2
 """Of what is asked and how: what another version found is not believed."""
 ALIKE = "classes that are alike"
 NEEDED = {"cleanlab": (LABELS, ALIKE), "usearch": (TWINS,)}
@@ -218,7 +219,7 @@ def _quarantine(manifest: Manifest, seen: Seen, found: Found) -> dict[str, str]:
     if seen.looks is not None:
         reasons |= {sources[row]: "looks like a placeholder" for row in np.flatnonzero(placeholders(seen.looks)).tolist()}
         reasons |= {sources[row]: "is blank" for row in np.flatnonzero(blanks(seen.looks)).tolist()}
-    return {source: f"set aside by sortal check: {reason}" for source, reason in sorted(reasons.items())}
+    return {source: f"{BY_CHECK}: {reason}" for source, reason in sorted(reasons.items())}
 
 
 def _finding(values: Mapping[str, Any]) -> Finding:
