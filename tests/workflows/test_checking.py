@@ -265,22 +265,31 @@ def test_training_keeps_on_one_side_what_check_found_and_says_so(tmp_path, tiny_
     draw(tmp_path / "set", each=24)
     altered(tmp_path / "set" / "spots" / "000.jpg", tmp_path / "set" / "spots" / "mirrored.jpg", ImageOps.mirror)
     manifest = checking.scan(tmp_path / "set")
-    assert taken(manifest, lambda event: None).decisions == []  # a mirrored copy is none for bytes, pixels and hash
+    assert taken(manifest, lambda event: None).decisions(manifest) == []  # a mirrored copy is none for bytes, pixels and hash
     workflows.check(tmp_path / "set")
     found = taken(manifest, lambda event: None)
-    (decision,) = found.decisions
+    (decision,) = found.decisions(found.manifest)
     assert decision.key == "split.groups"
-    assert "2 images (found by sortal check)" in decision.reason
+    assert "2 images (found by sortal check): all of one picture stand on one side" in decision.reason
     groups = dict(zip(found.manifest.sources, found.manifest.column("group"), strict=True))
     assert groups["spots/000.jpg"] == groups["spots/mirrored.jpg"] is not None
     assert sum(group is not None for group in groups.values()) == 2
+
+
+def test_training_with_splits_that_hold_a_copy_on_both_sides_says_that_it_is_so(photographs, tiny_network) -> None:
+    altered(photographs / "train" / "spots" / "000.jpg", photographs / "test" / "spots" / "mirrored.jpg", ImageOps.mirror)
+    workflows.check(photographs)
+    found = taken(checking.scan(photographs), lambda event: None)
+    (decision,) = found.decisions(found.manifest)
+    assert "of 1 your own splits hold some on several sides" in decision.reason
+    assert "copies-across-splits" in [finding.kind for finding in found.findings(found.manifest)]
 
 
 def test_copies_that_the_scan_shows_are_kept_together_without_a_check(tmp_path, no_network) -> None:
     draw(tmp_path / "set", each=24)
     Image.open(tmp_path / "set" / "spots" / "000.jpg").save(tmp_path / "set" / "spots" / "again.png")
     found = taken(checking.scan(tmp_path / "set"), lambda event: None)
-    (decision,) = found.decisions
+    (decision,) = found.decisions(found.manifest)
     assert "told by bytes, pixels and perceptual hash" in decision.reason
     assert [finding.kind for finding in found.findings(found.manifest) if finding.groups] == ["copies"]
 
@@ -357,4 +366,5 @@ def test_what_an_earlier_check_took_for_a_copy_is_taken_back(tmp_path, tiny_netw
     workflows.check(tmp_path / "set")
     (tmp_path / "set" / "spots" / "mirrored.jpg").unlink()
     workflows.check(tmp_path / "set")
-    assert taken(checking.scan(tmp_path / "set"), lambda event: None).decisions == []
+    found = taken(checking.scan(tmp_path / "set"), lambda event: None)
+    assert found.decisions(found.manifest) == []

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 import tomli_w
+from PIL import Image
 
 from sortal.errors import DataError, Diverged, MachineFailed, NotSupported, RecipeError, RunExists
 from sortal.events import Begun, Event, Note
 from sortal.manifest import Manifest
 from sortal.predictions import Predictions
 from sortal.workflows import study, studying
+from sortal.workflows.settling import settled
 
 Make = Callable[..., Path]
 
@@ -102,6 +104,19 @@ def test_all_runs_are_judged_on_the_same_images(coloured: Make, write: Make, tmp
     study(write(), coloured(each=20), out=out)
     judged = {tuple(Predictions.load(run / "predictions.parquet").sources) for run in (out / "runs").iterdir()}
     assert len(judged) == 1
+
+
+def test_copies_that_are_saved_anew_stand_on_one_side(coloured: Make, write: Make) -> None:
+    data = coloured(each=20)
+    files = sorted((data / "red").iterdir())
+    for path in files:
+        with Image.open(path) as image:
+            image.save(path.with_name(f"again-{path.name}"), compress_level=1)
+    _, manifest = settled(write(), data, lambda event: None)
+    sides = {Path(source).name: split for source, split in zip(manifest.sources, manifest.column("split"), strict=True)}
+    pairs = [(sides[path.name], sides[f"again-{path.name}"]) for path in files]
+    assert all(one == other for one, other in pairs)
+    assert len({one for one, _ in pairs}) > 1
 
 
 def test_an_interrupted_study_goes_on_and_ends_with_the_same_table(

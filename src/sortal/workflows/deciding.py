@@ -55,10 +55,11 @@ def decide(run: Run, asked: dict[str, Any], observe: Observer) -> int:
         base = recipes.override(base, asked["settings"])
         decisions = [decision for decision in decisions if decision.key not in settings]
     base, why_task = for_images(base, manifest)
-    decisions = [*why_task, *decisions, *precautions.decisions]
+    decisions = [*why_task, *decisions]
     engine = engines.load(base.engine)
     base = engine.pinned(_with_absolute_paths(base, Path(asked["folder"])))
     manifest = _divided(manifest, base, observe)
+    decisions += precautions.decisions(manifest)
     _require_training_images(manifest)
     _require_held_out_images(manifest, base)
     check_decision(base, manifest)

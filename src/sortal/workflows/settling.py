@@ -20,6 +20,7 @@ from sortal.studies.model import PLANNED, parse
 from sortal.studies.runs import Tried
 from sortal.workflows.checking import scan
 from sortal.workflows.deciding import planned, rehearse
+from sortal.workflows.precautions import taken
 
 FORMAT = 1
 ABOUT = "asked.json"
@@ -133,7 +134,7 @@ def images_of(found: Study, address: str, observe: Observer) -> Manifest:
             f"{several:,} images of {address} have several labels or none, and a study compares accuracy",
             hint="leave one label for each image",
         )
-    return divided(manifest, found.images)
+    return divided(taken(manifest, observe).manifest, found.images)
 
 
 def _with_absolute_weights(row: Row, folder: Path) -> Row:
