@@ -11,6 +11,8 @@ import os
 import pickle
 import resource
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +22,8 @@ import numpy as np
 import pytest
 
 from sortal import bundle
+from sortal.bundle import Bundle
+from sortal.engines.onnx import predictor
 from sortal.errors import BundleError, DataError
 from sortal.serving.models import check
 from tests.serving.served import CLASSES, SIDE, about, graph
@@ -153,6 +157,44 @@ def counted() -> bytes:
     return model([helper.make_node("Range", ["a", "b", "c"], ["huge"])], weights=weights)
 
 
+def computed(*nodes: Any, **constants: Any) -> bytes:
+    """Operators on constants, of which the last makes something huge that the answer depends on."""
+    behind = [
+        helper.make_node("ReduceMean", ["huge"], ["mean"], keepdims=0),
+        helper.make_node("Add", ["logits", "mean"], ["sum"]),
+        helper.make_node("Softmax", ["sum"], ["told"], axis=1),
+    ]
+    weights = [numpy_helper.from_array(np.asarray(each), name) for name, each in constants.items()]
+    return model([*nodes, *behind], weights=weights, outputs=[value("told", TensorProto.FLOAT, ["N", 3])])
+
+
+def by_scales() -> bytes:
+    """A resize that is told by how much, and not how large."""
+    scales = np.array([1, 1, 2**20, 2**20], np.float32)
+    nodes = [
+        helper.make_node("Unsqueeze", ["logits", "axes"], ["batch"]),
+        helper.make_node("Resize", ["batch", "", "scales"], ["huge"], mode="nearest"),
+    ]
+    return computed(*nodes, axes=np.array([0, 1]), scales=scales)
+
+
+def by_broadcast() -> bytes:
+    """Two weights that are small alone, and whose sum is not."""
+    sides = {"rows": np.zeros((2**20, 1), np.float32), "columns": np.zeros((1, 2**20), np.float32)}
+    return computed(helper.make_node("Add", ["rows", "columns"], ["huge"]), **sides)
+
+
+def by_image() -> bytes:
+    """Nothing of a black image, and too much of a white one."""
+    nodes = [
+        helper.make_node("ReduceMax", ["images"], ["lightest"], keepdims=0),
+        helper.make_node("Cast", ["lightest"], ["light"], to=TensorProto.INT64),
+        helper.make_node("Mul", ["light", "many"], ["sizes"]),
+        helper.make_node("ConstantOfShape", ["sizes"], ["huge"]),
+    ]
+    return computed(*nodes, many=np.array([2**30]))
+
+
 def negative_weight() -> bytes:
     """A weight with less than no elements."""
 
@@ -263,6 +305,23 @@ HOSTILE: dict[str, Make] = {
     "size: padded": with_graph(sized("Pad", [0, 0, 2**40, 0])),
     "size: resized": with_graph(sized("Resize", [1, 2**20, 2**20], 3)),
     "size: counted": with_graph(counted()),
+    "size: behind another name": with_graph(
+        computed(
+            helper.make_node("Identity", ["sizes"], ["same"]),
+            helper.make_node("ConstantOfShape", ["same"], ["huge"]),
+            sizes=np.array([2**20, 2**20]),
+        )
+    ),
+    "size: by scales": with_graph(by_scales()),
+    "size: by broadcast": with_graph(by_broadcast()),
+    "size: by margins of a convolution": with_graph(
+        computed(
+            helper.make_node("Transpose", ["floats"], ["planes"], perm=[0, 3, 1, 2]),
+            helper.make_node("Conv", ["planes", "kernel"], ["huge"], pads=[2**18] * 4),
+            kernel=np.zeros((1, 3, 1, 1), np.float32),
+        )
+    ),
+    "size: by what an image shows": with_graph(by_image()),
     "size: a weight that lies": with_graph(lying_weight()),
     "size: a weight less than nothing": with_graph(negative_weight()),
     "size: 30,000 operators": with_graph(
@@ -356,6 +415,49 @@ def test_a_hostile_bundle_is_refused_within_two_seconds(name: str, tmp_path: Pat
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) * 1024 < MOST_MEMORY
     assert caught.value.hint
     assert len(str(caught.value)) < 2000
+
+
+@pytest.mark.parametrize("name", [name for name in HOSTILE if name.startswith("size:")])
+@pytest.mark.parametrize("runtime", ["openvino", "predict"])
+def test_what_takes_too_much_is_refused_by_every_runtime(name: str, runtime: str, tmp_path: Path) -> None:
+    if runtime == "openvino":
+        pytest.importorskip("openvino")
+
+    def answered() -> None:
+        if runtime == "predict":
+            predictor(Bundle.load(tmp_path / "bundle"))(np.zeros((2, SIDE, SIDE, 3), np.uint8))
+        else:
+            check(tmp_path / "bundle", runtime=runtime)
+
+    HOSTILE[name](tmp_path / "bundle")
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(BundleError):
+        answered()
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) * 1024 < MOST_MEMORY
+
+
+def test_more_than_was_free_is_refused_though_the_system_would_give_it(tmp_path: Path) -> None:
+    """In a process of its own, since the limit is set once: a graph that makes 2 GB where half a GB was free."""
+    nodes = [
+        helper.make_node("Identity", ["sizes"], ["same"]),
+        helper.make_node("ConstantOfShape", ["same"], ["huge"]),
+    ]
+    bundle.write(tmp_path / "bundle", graph=computed(*nodes, sizes=np.array([2**14, 2**15])), weights=b"", about=about())
+    code = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "import sortal.engines.onnx as engine\n"
+        "from sortal.errors import BundleError\n"
+        "from sortal.serving.models import check\n"
+        "engine.free_memory = lambda: 1 << 29\n"
+        "try:\n"
+        "    check(Path(sys.argv[1]), runtime='onnxruntime')\n"
+        "except BundleError:\n"
+        "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "bundle")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    assert int(done.stdout) < (1 << 30) // 1024
 
 
 def test_predict_refuses_what_serve_refuses(tmp_path: Path) -> None:

@@ -1,9 +1,7 @@
 """Stored pixels: every image of a manifest decoded once, and read by row ever after; from memory, the disk, or decoded anew."""
 
-import contextlib
 import hashlib
 import json
-import os
 import threading
 from collections.abc import Iterator
 from itertools import islice
@@ -14,6 +12,7 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
+from sortal.data.memory import free_memory
 from sortal.data.parallel import ordered, told
 from sortal.data.sources import Source, open_source
 from sortal.data.store import Cache, RowStore
@@ -210,20 +209,3 @@ def pixels_key(preprocess: Preprocess) -> str:
     """What decides stored pixels besides the file's bytes. Not the limit of pixels: it only says which files are read."""
     geometry = [preprocess.resize, preprocess.channels, preprocess.interpolation]
     return json.dumps({"geometry": geometry, "decoder": [VERSION, PIL.__version__]})
-
-
-def free_memory() -> int:
-    """Bytes of memory that this process may still take, by the system and by the limit of a container around it."""
-    candidates = [_system_memory()]
-    with contextlib.suppress(OSError, ValueError):  # no cgroup, or one without a limit ('max')
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-        candidates.append(max(0, limit - int(Path("/sys/fs/cgroup/memory.current").read_text())))
-    return min(candidates)
-
-
-def _system_memory() -> int:
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    # Where the system does not say what is free, half of what there is counts as free.
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2

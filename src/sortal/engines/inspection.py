@@ -2,7 +2,9 @@
 
 A bundle's SHA-256 says that nobody changed it since it was written, not that whoever wrote it meant well. So the graph's
 protocol buffer (onnx.proto3) is walked here, by its wire format alone: it must be whole, refer to no other file, use no
-operator of a library that would have to be loaded, loop over nothing, and name no size that no image classifier has.
+operator of a library that would have to be loaded, loop over nothing, name no size that no image classifier has, and let no
+size depend on what an image shows. Sizes that it computes are the runtime's to limit (`engines.onnx`): since they follow from
+the number of images alone, a graph that has run once within the limit keeps to it.
 """
 
 import math
@@ -16,14 +18,22 @@ from sortal.errors import BundleError
 
 HINT = "use a bundle that `sortal train` wrote"
 DOMAINS = {"", "ai.onnx"}
-# What may run for ever, choose what runs, hold code of its own, or give another answer each time.
+# What may run for ever, choose what runs, hold code of its own, give another answer each time, or be told how much to make
+# though no classifier of ours has it.
 REFUSED = {
     "Loop", "Scan", "If", "SequenceMap", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
     "Multinomial", "Bernoulli", "StringNormalizer", "TfIdfVectorizer", "RegexFullMatch", "StringSplit", "StringConcat",
-    "ImageDecoder",
+    "ImageDecoder", "Upsample", "CenterCropPad", "Col2Im", "AffineGrid", "MaxUnpool", "BlackmanWindow", "HannWindow",
+    "HammingWindow", "MelWeightMatrix", "DFT", "STFT",
 }  # fmt: skip
 # Whose constant operands say how large the result is: the index of that operand, and whether the numbers multiply.
 SIZED = {"ConstantOfShape": (0, True), "Expand": (1, True), "Tile": (1, True), "Resize": (3, True), "Pad": (1, False)}
+TOLD = {
+    "ConstantOfShape": (0,), "Expand": (1,), "Tile": (1,), "Resize": (1, 2, 3), "Pad": (1,), "Range": (0, 1, 2), "OneHot": (1,),
+}  # fmt: skip
+"""The operands that say how large the result is, whether they are constant or not."""
+SHAPES = {"Shape", "Size"}
+"""Operators whose result does not depend on what an image shows."""
 LARGEST = 1 << 28
 """Elements that an operator may be told to make."""
 LARGEST_SIZES = 4096
@@ -63,6 +73,27 @@ def inspect(model: bytes, bundle: Bundle) -> None:
             raise BundleError(f"{bundle.graph} holds a graph inside {operator[:50]}", hint=HINT)
         _check_sizes(bundle, graph, operator, inputs)
     _check_ends(bundle, graph)
+    shown = _shown(graph)
+    for operator, _, inputs, _, _ in graph.nodes:
+        if any(inputs[index] in shown for index in TOLD.get(operator, ()) if index < len(inputs)):
+            raise BundleError(f"{bundle.graph} has {operator} make as many numbers as an image says", hint=HINT)
+
+
+def _shown(graph: Graph) -> set[str]:
+    """The values that depend on what an image shows, and not on its size alone."""
+    readers: dict[str, list[list[str]]] = {}
+    for operator, _, inputs, outputs, _ in graph.nodes:
+        for name in inputs if operator not in SHAPES else ():
+            readers.setdefault(name, []).append(outputs)
+    found: set[str] = set()
+    waiting = [name for name, _, _ in graph.inputs if name not in graph.initializers]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            for outputs in readers.get(name, ()):
+                waiting += outputs
+    return found - {""}
 
 
 def _check_sizes(bundle: Bundle, graph: Graph, operator: str, inputs: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from os import cpu_count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from sortal.bundle import Bundle
+from sortal.data.memory import free_memory
 from sortal.engines.inspection import inspect
 from sortal.errors import BundleError
 from sortal.events import Observer, Progress, ignore
@@ -29,13 +31,17 @@ class OnnxGraph:
     """A graph with one uint8 input of shape (N, S, S, C) and float32 outputs of shape (N, ...), on all cores.
 
     The first output is what the graph is for: features or probabilities. `outputs` gives the others too, by name.
+    With `limited` it shares memory with all graphs that are, no more than was free at first; one that asks for more fails.
     """
 
-    def __init__(self, graph: bytes | Path, *, threads: int = 0) -> None:
+    def __init__(self, graph: bytes | Path, *, threads: int = 0, limited: bool = False) -> None:
         self.threads = threads or cpu_count() or 1
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        if limited:
+            _limit_memory()
+            options.add_session_config_entry("session.use_env_allocators", "1")
         try:
             source = graph if isinstance(graph, bytes) else str(graph)
             self.session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
@@ -91,8 +97,21 @@ class OnnxGraph:
         if count < pad_to:
             filler = np.zeros((pad_to - count, *images_NSSC.shape[1:]), dtype=np.uint8)
             images_NSSC = np.concatenate([images_NSSC, filler])
-        found: list[NDArray[np.float32]] = self.session.run(None, {self.name: np.ascontiguousarray(images_NSSC)})
+        images = {self.name: np.ascontiguousarray(images_NSSC)}
+        try:
+            found: list[NDArray[np.float32]] = self.session.run(None, images)
+        except Exception as error:  # as above
+            raise BundleError(f"the graph does not run: {error}", hint="make the bundle again with `sortal train`") from error
         return [output[:count] for output in found]
+
+
+@cache
+def _limit_memory() -> None:
+    """Have ONNX Runtime refuse what would not fit, before the system ends the process for it."""
+    memory = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    onnxruntime.create_and_register_allocator(memory, onnxruntime.OrtArenaCfg({"max_mem": free_memory()}))
 
 
 def _joined(names: Sequence[str], parts: Iterable[Sequence[NDArray[np.float32]]]) -> dict[str, NDArray[np.float32]]:
@@ -113,4 +132,4 @@ def predictor(bundle: Bundle) -> OnnxGraph:
     """
     graph = bundle.graph.read_bytes()
     inspect(graph, bundle)
-    return OnnxGraph(graph)
+    return OnnxGraph(graph, limited=True)

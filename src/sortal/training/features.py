@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sortal.data.pixels import MEMORY_SHARE, free_memory
+from sortal.data.memory import free_memory
+from sortal.data.pixels import MEMORY_SHARE
 from sortal.data.samples import Features, HeldFeatures, Pixels
 from sortal.data.store import Cache, RowStore
 from sortal.engines.protocol import Frozen

@@ -25,8 +25,9 @@ from PIL import Image
 from sortal import engines
 from sortal import recipe as recipes
 from sortal.data.graphs import Graph, kept
+from sortal.data.memory import free_memory
 from sortal.data.parallel import ordered
-from sortal.data.pixels import MEMORY_SHARE, free_memory
+from sortal.data.pixels import MEMORY_SHARE
 from sortal.data.sources import Source, open_source
 from sortal.data.store import Cache, RowStore
 from sortal.engines.onnx import OnnxGraph
