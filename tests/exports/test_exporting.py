@@ -23,7 +23,7 @@ from sortal.engines.onnx import predictor
 from sortal.errors import BundleError, DataError, NotSupported, ParityError, RunExists, UnknownName
 from sortal.exports import KINDS, describe, kind_of
 from sortal.exports.browser import PROGRAMS
-from sortal.exports.kind import CALIBRATION_IMAGES, Answers, Order
+from sortal.exports.kind import CALIBRATION_IMAGES, Answers, Order, Told
 from sortal.exports.model import Export
 from sortal.manifest import Manifest
 from sortal.preprocess import network_pixels, stored_pixels
@@ -105,8 +105,8 @@ def test_an_export_opens_in_its_own_runtime_and_says_what_the_bundle_says(
     assert export.about["licence"].startswith("CC0-1.0")
     assert export.about["parity"] == found["parity"], "the table is stored with the export"
     images_NRRC = np.random.default_rng(1).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
-    with export.open() as answers:
-        probs_NK = answers(images_NRRC)
+    with export.open(trusted=True) as answers:
+        probs_NK = answers(images_NRRC).probs_NK
     expected_NK = predictor(bundle)(network_pixels(images_NRRC, bundle.preprocess))
     assert probs_NK.shape == (5, 3)
     assert np.abs(probs_NK - expected_NK).max() < (1e-5 if precision == "float32" else 0.2)
@@ -163,11 +163,40 @@ def test_the_form_for_any_size_answers_for_files_as_they_are_decoded(trained: Ru
     done = workflows.export(trained.path, to="onnx", out=tmp_path / "out")
     assert done.parity["any_size"]["images"] == 22
     assert done.parity["any_size"]["max_difference"] < 0.01
-    answer = kind_of("onnx").open_any_size(tmp_path / "out")
-    assert answer is not None
+    assert done.parity["any_size"]["unreadable"] == 0
     path = squares / "green" / "003.png"
     expected_K = workflows.load(trained.path).predict_proba(path)[0]
-    assert np.abs(answer(np.asarray(Image.open(path))) - expected_K).max() < 0.01
+    opened = kind_of("onnx").open_any_size(tmp_path / "out", Export.load(tmp_path / "out").about)
+    assert opened is not None
+    with opened as answer:
+        told = answer(path.read_bytes())
+    assert told is not None
+    assert np.abs(told.probs_NK[0] - expected_K).max() < 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_files_go_through_the_decoding_of_the_page_and_what_no_browser_reads_is_counted(trained: Run, tmp_path: Path) -> None:
+    """A photograph that lies on its side, one that is half transparent, a palette, and a TIFF."""
+    more = skip_without_runtime("web", "float32")
+    folder, random = tmp_path / "data" / "red", np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    rows_HW3 = np.repeat(random.integers(0, 200, (48, 1, 3)), 64, axis=1).astype(np.uint8)  # turned, it has columns
+    image = Image.fromarray(rows_HW3)
+    (tmp_path / "data" / "blue").mkdir()
+    image.save(tmp_path / "data" / "blue" / "plain.png")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    image.save(folder / "turned.jpg", exif=turned, quality=95)
+    image.convert("P").save(folder / "palette.gif")
+    image.putalpha(Image.fromarray(random.integers(0, 2, (48, 64), dtype=np.uint8) * 255))
+    image.save(folder / "transparent.png")
+    image.convert("RGB").save(folder / "no browser.tiff")
+    done = workflows.export(trained.path, to="web", data=tmp_path / "data", out=tmp_path / "out", **more)
+    found = done.parity["any_size"]
+    assert (found["images"], found["unreadable"], found["flips"]) == (4, 1, 0)
+    assert found["max_difference"] < 0.02
+    assert "1 of those files are of formats that its runtime does not read" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_an_export_goes_under_its_run_when_no_place_is_named(trained: Run) -> None:
@@ -231,6 +260,7 @@ class Stub:
     """A kind that changes the bundle's own probabilities."""
 
     precisions = ("float32", "int8")
+    holds_code = False
     example = "onnx.py"
 
     def __init__(self, change: Callable[[Any], Any]) -> None:
@@ -246,9 +276,14 @@ class Stub:
     def open(self, folder: Path, about: Mapping[str, Any]) -> Iterator[Answers]:
         assert self.order is not None
         graph, preprocess = predictor(self.order.bundle), self.order.bundle.preprocess
-        yield lambda images_NRRC: self.change(graph(network_pixels(images_NRRC, preprocess)))
 
-    def open_any_size(self, folder: Path) -> None:
+        def answers(images_NRRC: Any) -> Told:
+            told = Told.named(graph.outputs(network_pixels(images_NRRC, preprocess)))
+            return told._replace(probs_NK=self.change(told.probs_NK))
+
+        yield answers
+
+    def open_any_size(self, folder: Path, about: Mapping[str, Any]) -> None:
         return None
 
 

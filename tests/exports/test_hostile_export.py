@@ -1,18 +1,24 @@
 """An export from a stranger: whatever was changed in it is refused with a BundleError, before any of it is parsed or run."""
 
+import contextlib
 import json
 import os
+import pickle
 import shutil
 import sys
+import threading
+import zipfile
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sortal import sealed
 from sortal.errors import BundleError
-from sortal.exports import browser, web
+from sortal.exports import browser, describe, torchserve, web
 from sortal.exports.code import imported, require_arithmetic, require_ours
 from sortal.exports.model import Export, seal
 from sortal.preprocess import Preprocess
@@ -256,8 +262,6 @@ def test_a_loader_that_is_not_ours_is_refused_though_its_hash_is_listed(good: Pa
 
 
 def test_a_handler_that_is_not_ours_is_refused_though_its_hash_is_listed(tmp_path: Path) -> None:
-    import zipfile
-
     folder = tmp_path / "export"
     folder.mkdir()
     with zipfile.ZipFile(folder / "classifier.mar", "w") as archive:
@@ -266,6 +270,140 @@ def test_a_handler_that_is_not_ours_is_refused_though_its_hash_is_listed(tmp_pat
     export = seal(folder, {**ABOUT, "kind": "torchserve", "model": ["classifier.mar"]})
     with pytest.raises(BundleError, match=r"handler\.py"), export.open():
         pass
+
+
+@pytest.mark.parametrize(("kind", "file"), [("torch-export", "model.pt2"), ("torchscript", "model.ts")])
+def test_a_file_that_can_hold_code_is_opened_only_for_whom_one_trusts(tmp_path: Path, kind: str, file: str) -> None:
+    folder = tmp_path / "export"
+    folder.mkdir()
+    (folder / file).write_bytes(b"whatever")
+    export = seal(folder, {**ABOUT, "kind": kind, "model": [file], "engine": "torch"})
+    with pytest.raises(BundleError, match="can hold code") as caught, export.open():
+        pass
+    assert "trusted" in caught.value.hint
+
+
+def test_what_pytorch_unpickles_of_a_program_is_why(tmp_path: Path) -> None:
+    """A weight's bytes in a .pt2 are a pickle that runs; the day this fails, `torch-export` may be opened for anybody."""
+    torch = pytest.importorskip("torch")
+
+    class Touches:
+        def __reduce__(self) -> Any:
+            return os.mkdir, (str(tmp_path / "hacked"),)
+
+    class Scaled(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(2))
+
+        def forward(self, x: Any) -> Any:
+            return x * self.weight
+
+    program = torch.export.export(Scaled(), (torch.ones(2),))
+    torch.export.save(program, str(tmp_path / "good.pt2"))
+    pickled = pickle.dumps(Touches())
+    with zipfile.ZipFile(tmp_path / "good.pt2") as good, zipfile.ZipFile(tmp_path / "evil.pt2", "w") as evil:
+        for info in good.infolist():
+            data = good.read(info)
+            if info.filename.endswith("_config.json"):
+                data = data.replace(b'"use_pickle": false', b'"use_pickle": true')
+            evil.writestr(info.filename, pickled if "/weights/weight" in info.filename else data)
+    with contextlib.suppress(Exception):
+        torch.export.load(str(tmp_path / "evil.pt2"))
+    assert (tmp_path / "hacked").exists()
+
+
+def graph_that(**changes: Any) -> bytes:
+    from tests.faults.test_hostile_bundles import operator
+
+    return operator("PyOp", domain="ai.onnx.contrib", **changes)
+
+
+def test_a_graph_in_an_export_is_looked_at_before_a_runtime_is_given_it(tmp_path: Path) -> None:
+    folder = tmp_path / "export"
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(graph_that())
+    export = seal(folder, {**ABOUT, "kind": "onnx", "model": ["model.onnx"]})
+    with pytest.raises(BundleError, match=r"model\.onnx uses the operator ai\.onnx\.contrib:PyOp"), export.open():
+        pass
+
+
+def archive(folder: Path, model: bytes) -> Export:
+    """An archive whose code is ours and whose graph is another's."""
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "classifier.mar", "w", zipfile.ZIP_DEFLATED) as written:
+        for name, text in {"handler.py": describe.example("handler.py"), **describe.modules()}.items():
+            written.writestr(name, text)
+        written.writestr("model.onnx", model)
+    return seal(folder, {**ABOUT, "kind": "torchserve", "model": ["classifier.mar"]})
+
+
+def test_a_graph_in_an_archive_is_looked_at_before_a_runtime_is_given_it(tmp_path: Path) -> None:
+    with (
+        pytest.raises(BundleError, match=r"uses the operator ai\.onnx\.contrib:PyOp"),
+        archive(tmp_path / "e", graph_that()).open(),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("what", ["huge", "no zip", "a member less"])
+def test_an_archive_that_is_none_of_ours_is_refused(tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torchserve, "LARGEST", 1 << 20)
+    export = archive(tmp_path / "export", bytes(2 << 20) if what == "huge" else b"")
+    place = export.path / "classifier.mar"
+    if what == "no zip":
+        place.write_bytes(b"PK")
+    elif what == "a member less":
+        with zipfile.ZipFile(place, "w") as empty:
+            empty.writestr("handler.py", "")
+    if what != "huge":
+        (export.path / "export.json").unlink()
+        export = seal(export.path, dict(export.about))
+    with pytest.raises(BundleError, match="is no archive of ours"), export.open():
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.skipif(not any(map(shutil.which, browser.PROGRAMS)), reason="needs Chromium: apt-get install chromium")
+def test_a_stranger_s_runtime_of_a_page_reaches_nothing_but_our_server(tmp_path: Path) -> None:
+    """The runtime beside a page of ours is somebody's: what it asks for elsewhere is never asked."""
+    asked: list[str] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("Access-Control-Allow-Origin", "*")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class calls it so
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    address = f"http://127.0.0.1:{server.server_address[1]}/"
+    for name in web.PAGES:
+        (tmp_path / name).write_bytes((browser.PAGE / name).read_bytes())
+    (tmp_path / "model.json").write_text(json.dumps({"classes": ["a", "b"]}))
+    (tmp_path / "model.onnx").write_bytes(b"")
+    (tmp_path / "ort.wasm.bundle.min.mjs").write_text(
+        "export const env = { wasm: {} };\n"
+        f'await Promise.allSettled([fetch("{address}a"), fetch("{address}b", {{ mode: "no-cors" }}), import("{address}c")]);\n'
+        f'new Image().src = "{address}d"; navigator.sendBeacon("{address}e", "x");\n'
+        "export class Tensor {}\n"
+        "export const InferenceSession = { create: async () => ({\n"
+        "  run: async () => ({ probabilities: { data: Float32Array.of(0.25, 0.75) } }) }) };\n"
+    )
+    try:
+        with web.WEB.open(tmp_path, {"classes": ["a", "b"]}) as answers:
+            assert answers(np.zeros((1, 8, 8, 3), np.uint8)).probs_NK.tolist() == [[0.25, 0.75]]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert asked == []
 
 
 def test_a_page_for_the_web_with_a_script_of_another_is_not_opened(tmp_path: Path) -> None:

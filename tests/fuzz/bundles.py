@@ -33,7 +33,7 @@ def one(data: bytes) -> None:
         elif kind == 1:
             load(changed(rest))
         else:
-            inspect(rest, GOOD)
+            inspect(rest, GOOD.graph, GOOD.preprocess)
     except BundleError as error:
         if not error.hint:
             raise RuntimeError("an error without a hint") from error

@@ -11,12 +11,13 @@ import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from sortal.bundle import Bundle
 from sortal.errors import BundleError
+from sortal.preprocess import Preprocess
 
-HINT = "use a bundle that `sortal train` wrote"
+HINT = "use what `sortal train` or `sortal export` wrote"
 DOMAINS = {"", "ai.onnx"}
 # What may run for ever, choose what runs, hold code of its own, give another answer each time, or be told how much to make
 # though no classifier of ours has it.
@@ -60,23 +61,26 @@ class Graph:
     initializers: set[str] = field(default_factory=set)
 
 
-def inspect(model: bytes, bundle: Bundle) -> None:
-    """Raise `BundleError` for a graph that no bundle of ours holds, or that does not fit its bundle."""
+def inspect(model: bytes, place: Path, preprocess: Preprocess) -> None:
+    """Raise `BundleError` for a graph that no bundle or export of ours holds, or that takes other images than are prepared.
+
+    `place` is where it was read, for the message.
+    """
     try:
         graph = _model(memoryview(model))
     except (ValueError, IndexError, struct.error, OverflowError, RecursionError) as error:
-        raise BundleError(f"{bundle.graph} is no ONNX graph: {error}", hint=HINT) from error
+        raise BundleError(f"{place} is no ONNX graph: {error}", hint=HINT) from error
     for operator, domain, inputs, _, attributes in graph.nodes:
         if domain not in DOMAINS or operator in REFUSED:
-            raise BundleError(f"{bundle.graph} uses the operator {domain[:50]}:{operator[:50]}", hint=HINT)
+            raise BundleError(f"{place} uses the operator {domain[:50]}:{operator[:50]}", hint=HINT)
         if "graph" in attributes:
-            raise BundleError(f"{bundle.graph} holds a graph inside {operator[:50]}", hint=HINT)
-        _check_sizes(bundle, graph, operator, inputs)
-    _check_ends(bundle, graph)
+            raise BundleError(f"{place} holds a graph inside {operator[:50]}", hint=HINT)
+        _check_sizes(place, graph, operator, inputs)
+    _check_ends(place, graph, preprocess)
     shown = _shown(graph)
     for operator, _, inputs, _, _ in graph.nodes:
         if any(inputs[index] in shown for index in TOLD.get(operator, ()) if index < len(inputs)):
-            raise BundleError(f"{bundle.graph} has {operator} make as many numbers as an image says", hint=HINT)
+            raise BundleError(f"{place} has {operator} make as many numbers as an image says", hint=HINT)
 
 
 def _shown(graph: Graph) -> set[str]:
@@ -96,7 +100,7 @@ def _shown(graph: Graph) -> set[str]:
     return found - {""}
 
 
-def _check_sizes(bundle: Bundle, graph: Graph, operator: str, inputs: list[str]) -> None:
+def _check_sizes(place: Path, graph: Graph, operator: str, inputs: list[str]) -> None:
     if operator in SIZED:
         index, multiply = SIZED[operator]
         sizes = graph.constants.get(inputs[index], []) if len(inputs) > index else []
@@ -109,21 +113,20 @@ def _check_sizes(bundle: Bundle, graph: Graph, operator: str, inputs: list[str])
     else:
         return
     if total > LARGEST:
-        raise BundleError(f"{bundle.graph} has {operator} make {total:,} numbers", hint=HINT)
+        raise BundleError(f"{place} has {operator} make {total:,} numbers", hint=HINT)
 
 
-def _check_ends(bundle: Bundle, graph: Graph) -> None:
-    preprocess = bundle.preprocess
+def _check_ends(place: Path, graph: Graph, preprocess: Preprocess) -> None:
     inputs = [each for each in graph.inputs if each[0] not in graph.initializers]
     expected = [preprocess.size, preprocess.size, preprocess.channels]
     if len(inputs) != 1 or inputs[0][1] != UINT8 or len(inputs[0][2]) != 4 or inputs[0][2][1:] != expected:
-        raise BundleError(f"{bundle.graph} does not take images as its bundle makes them", hint=HINT)
+        raise BundleError(f"{place} does not take images as they are prepared for it", hint=HINT)
     if inputs[0][2][0] != -1:
-        raise BundleError(f"{bundle.graph} takes only {inputs[0][2][0]} images at once", hint=HINT)
+        raise BundleError(f"{place} takes only {inputs[0][2][0]} images at once", hint=HINT)
     names = [name for name, _, _ in graph.outputs]
     others = set(names[1:])
     if not names or not others <= OTHERS or len(names) != 1 + len(others) or {kind for _, kind, _ in graph.outputs} != {FLOAT}:
-        raise BundleError(f"{bundle.graph} does not give probabilities, and logits and novelty at most", hint=HINT)
+        raise BundleError(f"{place} does not give probabilities, and logits and novelty at most", hint=HINT)
 
 
 def _model(data: memoryview) -> Graph:

@@ -131,5 +131,5 @@ def predictor(bundle: Bundle) -> OnnxGraph:
     Raises `BundleError` for a graph that reaches out, brings code or asks for more than there is; see `engines.inspection`.
     """
     graph = bundle.graph.read_bytes()
-    inspect(graph, bundle)
+    inspect(graph, bundle.graph, bundle.preprocess)
     return OnnxGraph(graph, limited=True)

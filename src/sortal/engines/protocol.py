@@ -203,8 +203,10 @@ class Engine(Protocol):
         framework cannot write, and `MissingExtra` where a converter is not installed.
         """
 
-    def exported(self, target: Path, kind: str) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-        """What `export` wrote, opened by its own loader: uint8 (N, S, S, C) to probabilities, float32 (N, K)."""
+    def exported(self, target: Path, kind: str) -> Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]:
+        """What `export` wrote, opened by its own loader: uint8 (N, S, S, C) to probabilities, float32 (N, K), and behind them
+        novelty, (N,), where the bundle measures it.
+        """
 
     def licence(self, recipe: Recipe) -> str:
         """What is known of the licence of the weights that the recipe starts from; '' where it starts from none."""

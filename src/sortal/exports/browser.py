@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sortal.errors import NotSupported, ParityError
-from sortal.exports.kind import Answers
+from sortal.exports.kind import Told
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = (
     "--headless", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )  # fmt: skip
 SECONDS = 120.0
 """Without a word from the browser; the runtime alone is 14 MB to compile, and the machine may be busy."""
@@ -35,6 +36,8 @@ TYPES = {
     ".json": "application/json",
     ".wasm": "application/wasm",
 }
+POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; worker-src 'self'"
+"""What code of the page may reach: this server and nothing else. The runtime beside a page may be anybody's."""
 PAGE = Path(__file__).parent / "page"
 HARNESS = ("proof.html", "proof.js")
 
@@ -51,9 +54,9 @@ def program() -> str:
 
 
 @contextlib.contextmanager
-def answering(folder: Path, classes: int) -> Iterator[Answers]:
-    """The export of this folder in a browser: stored pixels, uint8 (N, R, R, C), to probabilities, float32 (N, K)."""
-    work = Work(classes)
+def running(folder: Path, classes: int, *, novelty: bool) -> Iterator["Work"]:
+    """The export of this folder in a browser; its rows hold probabilities and, where the model measures it, novelty."""
+    work = Work(classes, novelty)
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(folder, work))
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -61,7 +64,7 @@ def answering(folder: Path, classes: int) -> Iterator[Answers]:
     address = f"http://127.0.0.1:{server.server_address[1]}/proof.html"
     try:
         with _browser(address):
-            yield work.answers
+            yield work
     finally:
         work.over.set()
         server.shutdown()
@@ -72,26 +75,36 @@ def answering(folder: Path, classes: int) -> Iterator[Answers]:
 class Work:
     """What the browser is to do next, and what it said."""
 
-    def __init__(self, classes: int) -> None:
-        self.classes = classes
-        self.asked: queue.Queue[NDArray[np.uint8]] = queue.Queue()
+    def __init__(self, classes: int, novelty: bool) -> None:
+        self.classes, self.numbers = classes, classes + novelty
+        self.asked: queue.Queue[NDArray[np.uint8] | bytes] = queue.Queue()
         self.said: queue.Queue[NDArray[np.float32] | str] = queue.Queue()
         self.over = threading.Event()
 
-    def answers(self, images_NRRC: NDArray[np.uint8]) -> NDArray[np.float32]:
-        parts = []
-        for start in range(0, len(images_NRRC), AT_ONCE):
-            self.asked.put(images_NRRC[start : start + AT_ONCE])
-            try:
-                found = self.said.get(timeout=SECONDS)
-            except queue.Empty as error:
-                raise ParityError(
-                    f"the browser said nothing for {SECONDS:.0f} s", hint="try again when the machine is less busy"
-                ) from error
-            if isinstance(found, str):
-                raise ParityError(f"the export does not run in the browser: {found}", hint="nothing was left behind")
-            parts.append(found)
-        return np.concatenate(parts)
+    def answers(self, images_NRRC: NDArray[np.uint8]) -> Told:
+        """Of stored pixels, uint8 (N, R, R, C)."""
+        starts = range(0, len(images_NRRC), AT_ONCE)
+        return self._told(np.concatenate([self._said(images_NRRC[start : start + AT_ONCE]) for start in starts]))
+
+    def of_file(self, data: bytes) -> Told | None:
+        """Of the bytes of an image file, decoded by the browser; None where it cannot."""
+        rows_NR = self._said(data)
+        return self._told(rows_NR) if len(rows_NR) else None
+
+    def _said(self, asked: NDArray[np.uint8] | bytes) -> NDArray[np.float32]:
+        self.asked.put(asked)
+        try:
+            found = self.said.get(timeout=SECONDS)
+        except queue.Empty as error:
+            raise ParityError(
+                f"the browser said nothing for {SECONDS:.0f} s", hint="try again when the machine is less busy"
+            ) from error
+        if isinstance(found, str):
+            raise ParityError(f"the export does not run in the browser: {found}", hint="nothing was left behind")
+        return found
+
+    def _told(self, rows_NR: NDArray[np.float32]) -> Told:
+        return Told(rows_NR[:, : self.classes], rows_NR[:, -1] if self.numbers > self.classes else None)
 
 
 def _handler(folder: Path, work: Work) -> type[BaseHTTPRequestHandler]:
@@ -111,27 +124,29 @@ def _handler(folder: Path, work: Work) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             if self.path == "/proof/answers":
-                work.said.put(np.frombuffer(body, dtype="<f4").reshape(-1, work.classes))
+                work.said.put(np.frombuffer(body, dtype="<f4").reshape(-1, work.numbers))
             else:
                 work.said.put(body.decode(errors="replace")[:500])
             self._send(b"", "text/plain")
 
         def _next(self) -> None:
             try:
-                images_NRRC = work.asked.get(timeout=POLL)
+                asked = work.asked.get(timeout=POLL)
             except queue.Empty:
                 self.send_response(410 if work.over.is_set() else 204)
                 self.end_headers()
                 return
-            count, side, _, channels = images_NRRC.shape
-            self._send(
-                np.ascontiguousarray(images_NRRC).tobytes(), "application/octet-stream", shape=f"{count},{side},{channels}"
-            )
+            if isinstance(asked, bytes):
+                self._send(asked, "application/octet-stream")
+                return
+            count, side, _, channels = asked.shape
+            self._send(np.ascontiguousarray(asked).tobytes(), "application/octet-stream", shape=f"{count},{side},{channels}")
 
         def _send(self, body: bytes, kind: str, shape: str = "") -> None:
             self.send_response(200)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Security-Policy", POLICY)
             if shape:
                 self.send_header("X-Shape", shape)
             self.end_headers()

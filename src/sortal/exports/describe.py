@@ -160,9 +160,13 @@ def _proof(parity: Mapping[str, Any], notes: Mapping[str, Any]) -> list[str]:
         f"| accuracy | {_share(parity['accuracy'])} | {_share(parity['accuracy_source'])} |",
         f"| images a second where it was exported, best of turns | {speeds[0]} | {speeds[1]} |",
         f"| bytes | {parity['bytes']:,} | {parity['bytes_source']:,} |",
+        f"| images of which nothing is said | {parity['silent']:,} | {parity['silent_source']:,} |",
         "",
-        f"Largest difference of a probability {parity['max_difference']:.2g}, other labels {parity['flips']:,} ({allowed}).",
+        f"Largest difference of a probability {parity['max_difference']:.2g}, labels that differ after the decision "
+        f"{parity['flips']:,} ({allowed}).",
     ]
+    if parity["novelty_difference"] is not None:
+        lines.append(f"Largest difference of a distance to familiar images {parity['novelty_difference']:.2g}.")
     if parity["accuracy_change"]:
         low, high = parity["accuracy_change"]["interval"]
         lines.append(f"Change of accuracy, paired, 95% interval: {100 * low:+.2f} to {100 * high:+.2f} points.")

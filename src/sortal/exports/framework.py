@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sortal import engines
 from sortal.exports import describe
-from sortal.exports.kind import FLOAT32, Answers, AnySize, Order
+from sortal.exports.kind import FLOAT32, Answers, AnySize, Order, Told
 from sortal.preprocess import Preprocess, network_pixels
 
 
@@ -21,6 +21,7 @@ class OfFramework:
     file: str
     example: str
     needs: str
+    holds_code: bool
     precisions: tuple[str, ...] = (FLOAT32,)
 
     def write(self, folder: Path, order: Order) -> Mapping[str, Any]:
@@ -33,16 +34,31 @@ class OfFramework:
     def open(self, folder: Path, about: Mapping[str, Any]) -> Iterator[Answers]:
         run = engines.load(str(about["engine"])).exported(folder / self.file, self.kind)
         preprocess = Preprocess.from_dict(about["preprocess"])
-        yield lambda images_NRRC: run(network_pixels(images_NRRC, preprocess))
+        yield lambda images_NRRC: Told.of(run(network_pixels(images_NRRC, preprocess)))
 
-    def open_any_size(self, folder: Path) -> AnySize | None:
+    def open_any_size(self, folder: Path, about: Mapping[str, Any]) -> AbstractContextManager[AnySize] | None:
         return None
 
 
-TORCHSCRIPT = OfFramework("torchscript", "model.ts", "torchscript.py", "PyTorch alone is needed; C++ opens the file just so.")
+# torch.jit runs a program, and torch.export.load unpickles weights and constants with `weights_only=False` (PyTorch 2.15).
+TORCHSCRIPT = OfFramework(
+    "torchscript",
+    "model.ts",
+    "torchscript.py",
+    "PyTorch alone is needed; C++ opens the file just so. Like a program, open it only from whom you trust.",
+    holds_code=True,
+)
 TORCH_EXPORT = OfFramework(
-    "torch-export", "model.pt2", "torch_export.py", "PyTorch alone is needed, of the same or a later version."
+    "torch-export",
+    "model.pt2",
+    "torch_export.py",
+    "PyTorch alone is needed, of the same or a later version. Like a program, open it only from whom you trust.",
+    holds_code=True,
 )
 LITERT = OfFramework(
-    "litert", "model.tflite", "litert.py", "On a telephone any LiteRT interpreter opens `model.tflite`; one image at once."
+    "litert",
+    "model.tflite",
+    "litert.py",
+    "On a telephone any LiteRT interpreter opens `model.tflite`; one image at once.",
+    holds_code=False,
 )

@@ -66,9 +66,18 @@ class Export:
                 raise
             raise BundleError(f"{path / ABOUT} is damaged: {error!r}", hint=SEAL.cure) from error
 
-    def open(self) -> AbstractContextManager[Answers]:
-        """The model in its own runtime: stored pixels, uint8 (N, R, R, C), to probabilities, float32 (N, K)."""
-        return kind_of(self.kind).open(self.path, self.about)
+    def open(self, *, trusted: bool = False) -> AbstractContextManager[Answers]:
+        """The model in its own runtime: from stored pixels, uint8 (N, R, R, C), to what it tells of them.
+
+        Raises `BundleError` for what a stranger's export must not hold. Files of a kind that can hold code are opened only if
+        whoever wrote them is `trusted`.
+        """
+        kind = kind_of(self.kind)
+        if kind.holds_code and not trusted:
+            raise BundleError(
+                f"{self.path} is a {self.kind} export, which can hold code", hint="take another kind, or open it as trusted"
+            )
+        return kind.open(self.path, self.about)
 
 
 def seal(folder: Path, about: Mapping[str, Any]) -> Export:

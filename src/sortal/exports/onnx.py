@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 from onnx import ModelProto
 
+from sortal.engines.inspection import inspect
 from sortal.engines.onnx import OnnxGraph
 from sortal.exports import describe
-from sortal.exports.graphs import IMAGE, PROBABILITIES, described, of_any_size, simplified
-from sortal.exports.kind import FLOAT16, FLOAT32, INT8, Answers, AnySize, Order
-from sortal.preprocess import Preprocess, network_pixels
+from sortal.exports.graphs import IMAGE, described, of_any_size, simplified
+from sortal.exports.kind import FLOAT16, FLOAT32, INT8, Answers, AnySize, Order, Told
+from sortal.preprocess import Preprocess, network_pixels, open_rgb
 
 ADDED = "sortal."
 MODEL, ANY_SIZE = "model.onnx", "any_size.onnx"
@@ -60,10 +60,18 @@ def _without_repeated_casts(model: ModelProto) -> None:
     model.graph.node.extend(kept)
 
 
+def inspected(path: Path, about: Mapping[str, Any]) -> tuple[OnnxGraph, Preprocess]:
+    """An export's graph, opened after its bytes were looked at, and what makes images for it."""
+    preprocess, data = Preprocess.from_dict(about["preprocess"]), path.read_bytes()
+    inspect(data, path, preprocess)
+    return OnnxGraph(data, limited=True), preprocess
+
+
 class Onnx:
     """`model.onnx` takes `images` as they are prepared everywhere else, `any_size.onnx` one `image` as it is decoded."""
 
     precisions = (FLOAT32, FLOAT16, INT8)
+    holds_code = False
     example = "onnx.py"
 
     def write(self, folder: Path, order: Order) -> Mapping[str, Any]:
@@ -75,18 +83,20 @@ class Onnx:
 
     @contextmanager
     def open(self, folder: Path, about: Mapping[str, Any]) -> Iterator[Answers]:
-        graph = OnnxGraph(folder / MODEL)
+        graph, preprocess = inspected(folder / MODEL, about)
+        yield lambda images_NRRC: Told.named(graph.outputs(network_pixels(images_NRRC, preprocess)))
+
+    @contextmanager
+    def open_any_size(self, folder: Path, about: Mapping[str, Any]) -> Iterator[AnySize]:
         preprocess = Preprocess.from_dict(about["preprocess"])
-        yield lambda images_NRRC: graph(network_pixels(images_NRRC, preprocess))
-
-    def open_any_size(self, folder: Path) -> AnySize:
         session = onnxruntime.InferenceSession(str(folder / ANY_SIZE), providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
 
-        def answer(image_HWC: NDArray[np.uint8]) -> NDArray[np.float32]:
-            probs_K: NDArray[np.float32] = session.run([PROBABILITIES], {IMAGE: image_HWC})[0][0]
-            return probs_K
+        def answer(data: bytes) -> Told:
+            image, *_ = open_rgb(data, max_pixels=preprocess.max_pixels)
+            return Told.named(dict(zip(names, session.run(names, {IMAGE: np.asarray(image)}), strict=True)))
 
-        return answer
+        yield answer
 
 
 ONNX = Onnx()

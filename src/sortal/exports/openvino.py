@@ -7,7 +7,7 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from os import cpu_count
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from sortal.engines.openvino import package
 from sortal.errors import MissingExtra
 from sortal.exports import describe
 from sortal.exports.choosing import Candidate, best, halves
-from sortal.exports.kind import BFLOAT16, FLOAT32, INT8, Answers, AnySize, Order
+from sortal.exports.kind import BFLOAT16, FLOAT32, INT8, Answers, AnySize, Order, Told
 from sortal.preprocess import Preprocess, network_pixels
 
 MODEL, WEIGHTS = "model.xml", "model.bin"
@@ -34,6 +34,7 @@ class OpenVino:
     """`model.xml` and `model.bin`; classes, preprocessing and the hint are in the model's runtime information."""
 
     precisions = (FLOAT32, BFLOAT16, INT8)
+    holds_code = False
     example = "openvino.py"
 
     def write(self, folder: Path, order: Order) -> Mapping[str, Any]:
@@ -59,25 +60,30 @@ class OpenVino:
         preprocess = Preprocess.from_dict(about["preprocess"])
         yield lambda images_NRRC: run(network_pixels(images_NRRC, preprocess))
 
-    def open_any_size(self, folder: Path) -> AnySize | None:
+    def open_any_size(self, folder: Path, about: Mapping[str, Any]) -> AbstractContextManager[AnySize] | None:
         return None
 
 
-def _runner(ov: Any, core: Any, model: Any, computed_in: str) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+def _runner(ov: Any, core: Any, model: Any, computed_in: str) -> Answers:
     """The model on all cores: a stream a core, each with chunks of its own, as ONNX Runtime runs the bundle's graph."""
     streams = cpu_count() or 1
     settings = {"INFERENCE_PRECISION_HINT": computed_in, "PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": str(streams)}
     compiled = core.compile_model(model, "CPU", settings)
     queue = ov.AsyncInferQueue(compiled, streams)
+    names = [output.any_name for output in compiled.outputs]
 
-    def run(images_NSSC: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def run(images_NSSC: NDArray[np.uint8]) -> Told:
         size = chunk_size(images_NSSC.shape[1:])
-        parts: dict[int, NDArray[np.float32]] = {}
-        queue.set_callback(lambda request, start: parts.__setitem__(start, request.get_output_tensor(0).data.copy()))
+        parts: dict[int, Told] = {}
+
+        def keep(request: Any, start: int) -> None:
+            parts[start] = Told.named({name: request.get_tensor(name).data.copy() for name in names})
+
+        queue.set_callback(keep)
         for start in range(0, len(images_NSSC), size):
             queue.start_async({0: np.ascontiguousarray(images_NSSC[start : start + size])}, start)
         queue.wait_all()
-        return np.concatenate([parts[start] for start in sorted(parts)])
+        return Told.joined(parts[start] for start in sorted(parts))
 
     return run
 
@@ -100,7 +106,8 @@ def _quantized(ov: Any, model: Any, graph: ModelProto, order: Order) -> tuple[An
     core, whole = ov.Core(), named(graph)
 
     def run(found: Any) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-        return _runner(ov, core, found, COMPUTED_IN[FLOAT32])
+        answers = _runner(ov, core, found, COMPUTED_IN[FLOAT32])
+        return lambda images_NSSC: answers(images_NSSC).probs_NK
 
     def candidates(folder: Path) -> Iterator[Candidate]:
         with _quiet(nncf):

@@ -9,21 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sortal.bundle import Bundle
 from sortal.data.sources import open_source
 from sortal.errors import ParityError
 from sortal.evaluation.paired import Estimate, difference
-from sortal.evaluation.task import Task
 from sortal.events import Observer, Progress, ignore
-from sortal.exports.kind import FLOAT32, Answers, AnySize
+from sortal.exports.kind import FLOAT32, Answers, AnySize, Told
+from sortal.exports.rule import Rule
 from sortal.manifest import Manifest
 from sortal.predictions import right
-from sortal.preprocess import open_rgb
 
 TOLERANCE = 1e-3
-"""Largest difference between a probability of a float32 export and of the bundle."""
+"""Largest difference between a probability, or a distance of novelty, of a float32 export and of the bundle."""
 MAX_LOSS = 0.5
-"""Points of accuracy that an export of less precision may lose, unless the user says otherwise."""
+"""Points of accuracy that an export of less precision may lose, unless the user says otherwise; and the share of images, in
+percent, by which those may grow or shrink of which nothing is said."""
 ANY_SIZE_TOLERANCE, COARSE_TOLERANCE, FILES = 0.05, 0.2, 256
 """Of probabilities of the form for any size, in float32 and with less precision, where a pixel that is one step brighter may
 move what is rounded all the way up; and the files that it is tried on, at most."""
@@ -32,7 +31,6 @@ SECONDS, ROUNDS = 1.5, 9
 NAMED = 5
 """Classes that an error names; the table has them all."""
 
-Probs = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
 
@@ -51,8 +49,14 @@ class Parity:
     split: str
     images: int
     max_difference: float
+    novelty_difference: float | None
+    """Between distances to familiar images; None where the bundle does not measure them."""
     flips: int
-    """Images of which the two say different labels; in float32 those only of which the bundle is sure by the tolerance."""
+    """Images of which the two say different labels after the bundle's decision, one of them perhaps none; in float32 those only
+    of which the bundle is sure by the tolerance."""
+    silent: int
+    """Images of which the export says nothing, by the bundle's decision."""
+    silent_source: int
     accuracy: float | None
     accuracy_source: float | None
     change: Estimate | None
@@ -72,7 +76,10 @@ class Parity:
             "split": self.split,
             "images": self.images,
             "max_difference": self.max_difference,
+            "novelty_difference": self.novelty_difference,
             "flips": self.flips,
+            "silent": self.silent,
+            "silent_source": self.silent_source,
             "accuracy": self.accuracy,
             "accuracy_source": self.accuracy_source,
             "accuracy_change": None if self.change is None else self.change.to_json(),
@@ -87,12 +94,11 @@ class Parity:
 
 
 def judge(
-    probs_NK: Probs,
-    source_NK: Probs,
+    told: Told,
+    source: Told,
     labels: Labels,
     *,
-    task: Task,
-    thresholds_K: Sequence[float],
+    rule: Rule,
     classes: Sequence[str],
     precision: str,
     max_loss: float,
@@ -100,20 +106,22 @@ def judge(
     speed: Speed,
     sizes: tuple[int, int],
 ) -> Parity:
-    """The table of N images: probabilities (N, K) of the export and of the bundle, and labels, `UNKNOWN` where not known."""
+    """The table of N images: what the export and the bundle tell of them, and labels, `UNKNOWN` where not known.
+
+    Accuracy is that of the likeliest class, or of the labels that reach their thresholds, as everywhere.
+    """
     exact = precision == FLOAT32
-    with np.errstate(invalid="ignore"):  # a NaN is found by the gate
-        apart = float(np.abs(probs_NK - source_NK).max())
-    known_N = task.known(labels)
-    right_N, right_source_N = (
-        right(each_NK, labels, task.said(each_NK, thresholds_K))[known_N] for each_NK in (probs_NK, source_NK)
-    )
+    known_N = rule.task.known(labels)
+    right_N, right_source_N = (right(each.probs_NK, labels, rule.said(each))[known_N] for each in (told, source))
     measured = bool(known_N.any())
     return Parity(
         split=split,
-        images=len(probs_NK),
-        max_difference=apart,
-        flips=task.flips(probs_NK, source_NK, thresholds_K, TOLERANCE if exact else 0.0),
+        images=len(source.probs_NK),
+        max_difference=_apart(told.probs_NK, source.probs_NK),
+        novelty_difference=None if rule.novelty is None else _apart(told.distances_N, source.distances_N),
+        flips=rule.flips(told, source, TOLERANCE if exact else 0.0),
+        silent=rule.silent(told),
+        silent_source=rule.silent(source),
         accuracy=float(right_N.mean()) if measured else None,
         accuracy_source=float(right_source_N.mean()) if measured else None,
         change=difference(right_N[None], right_source_N[None]) if measured else None,
@@ -126,15 +134,34 @@ def judge(
     )
 
 
+def _apart(one: NDArray[np.float32] | None, other: NDArray[np.float32] | None) -> float:
+    """The largest difference; infinite where one of them is not told."""
+    if one is None or other is None:
+        return float("inf")
+    with np.errstate(invalid="ignore"):  # a NaN is found by the gate
+        return float(np.abs(one - other).max())
+
+
 def require(parity: Parity, what: str) -> None:
     """Raise `ParityError` for an export that may not be given out, naming the classes that suffered."""
     if not np.isfinite(parity.max_difference):
         raise ParityError(f"{what} gives probabilities that are no numbers", hint=NOTHING_LEFT)
-    if parity.tolerance is not None and (parity.max_difference > parity.tolerance or parity.flips):
+    strange = parity.novelty_difference or 0.0
+    if not np.isfinite(strange):
+        raise ParityError(f"{what} does not tell how novel an image is, and the bundle does", hint=NOTHING_LEFT)
+    if parity.tolerance is not None and (max(parity.max_difference, strange) > parity.tolerance or parity.flips):
+        novelty = "" if parity.novelty_difference is None else f"novelty by up to {strange:.2g}, "
         raise ParityError(
             f"{what} differs from the bundle: probabilities by up to {parity.max_difference:.2g} (allowed "
-            f"{parity.tolerance:g}), {parity.flips} of {parity.images} labels{_suffered(parity)}",
+            f"{parity.tolerance:g}), {novelty}{parity.flips} of {parity.images} labels{_suffered(parity)}",
             hint=f"{NOTHING_LEFT}; another --to may agree",
+        )
+    changed = abs(parity.silent - parity.silent_source)
+    if parity.max_loss is not None and 100 * changed / parity.images > parity.max_loss + 1e-9:
+        raise ParityError(
+            f"{what} says nothing of {parity.silent} of {parity.images} images, and the bundle of {parity.silent_source}; they "
+            f"may differ by {parity.max_loss:g}% of the images",
+            hint=f"{NOTHING_LEFT}; allow more with --max-loss, or take another precision",
         )
     lost = -100 * parity.change.mean if parity.change is not None else 0.0
     if parity.max_loss is not None and lost > parity.max_loss + 1e-9:
@@ -200,48 +227,54 @@ def _suffered(parity: Parity) -> str:
 
 def of_files(
     answers: AnySize,
-    probs_NK: Probs,
+    told: Told,
     manifest: Manifest,
     *,
-    task: Task,
-    bundle: Bundle,
+    rule: Rule,
     precision: str,
     observe: Observer = ignore,
 ) -> dict[str, Any]:
-    """The form for any size on the files themselves, whole as they are decoded, beside what was said of their stored pixels.
+    """The form for any size on the files themselves, decoded as its runtime does, beside what was said of their stored pixels.
 
-    `probs_NK` are what the export's other form says of the manifest's rows. At most `FILES` are looked at, evenly spread.
-    Raises `ParityError` beyond the tolerance of this form.
+    `told` is what the export's other form says of the manifest's rows. At most `FILES` are looked at, evenly spread. Files of
+    a format that the runtime does not read are counted and left out. Raises `ParityError` beyond the tolerance of this form.
     """
-    rows = np.unique(np.linspace(0, len(manifest) - 1, min(FILES, len(manifest))).astype(np.int64))
+    rows_M = np.unique(np.linspace(0, len(manifest) - 1, min(FILES, len(manifest))).astype(np.int64))
     sources, found = manifest.sources, []
     images = open_source(Path(manifest.root))
     try:
-        for done, row in enumerate(rows.tolist(), start=1):
-            image, *_ = open_rgb(images.read(sources[row]), max_pixels=bundle.preprocess.max_pixels)
-            found.append(answers(np.asarray(image)))
-            observe(Progress("proving any size", done, len(rows)))
+        for done, row in enumerate(rows_M.tolist(), start=1):
+            found.append(answers(images.read(sources[row])))
+            observe(Progress("proving any size", done, len(rows_M)))
     finally:
         images.close()
-    told_NK = np.stack(found)
-    apart = float(np.abs(told_NK - probs_NK[rows]).max())
     tolerance = ANY_SIZE_TOLERANCE if precision == FLOAT32 else COARSE_TOLERANCE
-    flips = task.flips(told_NK, probs_NK[rows], bundle.thresholds, tolerance)
+    read_N = np.array([each is not None for each in found])
+    table: dict[str, Any] = {"images": int(read_N.sum()), "unreadable": int((~read_N).sum()), "tolerance": tolerance}
+    if not read_N.any():
+        return {**table, "max_difference": None, "flips": 0}
+    whole, expected = Told.joined(each for each in found if each is not None), told.rows(rows_M[read_N])
+    apart, flips = _apart(whole.probs_NK, expected.probs_NK), rule.flips(whole, expected, tolerance)
     if not apart <= tolerance or flips:
         raise ParityError(
             f"the form for images of any size differs from the other one: probabilities by up to {apart:.2g} (allowed "
-            f"{tolerance:g}), {flips} of {len(rows)} labels",
+            f"{tolerance:g}), {flips} of {table['images']} labels",
             hint=NOTHING_LEFT,
         )
-    return {"max_difference": apart, "flips": flips, "images": len(rows), "tolerance": tolerance}
+    return {**table, "max_difference": apart, "flips": flips}
 
 
 def told_of_files(found: Mapping[str, Any]) -> list[str]:
     """What the README says of the form for any size."""
-    apart, allowed = f"{found['max_difference']:.2g}", f"{found['tolerance']:g}"
-    return [
-        f"The form for images of any size was run on {found['images']:,} of those files, whole as they are decoded.",
-        f"Probabilities differ from the other form's by {apart} at most, labels of {found['flips']:,} images. Allowed are",
-        f"{allowed}: resampling inside a graph is not Pillow's to the last bit, and Pillow decodes large JPEGs at a",
-        "fraction of their size.",
-    ]
+    lines = []
+    if found["images"]:
+        apart, allowed = f"{found['max_difference']:.2g}", f"{found['tolerance']:g}"
+        lines = [
+            f"The form for images of any size was run on {found['images']:,} of those files, whole as its runtime decodes",
+            f"them. Probabilities differ from those of prepared pixels by {apart} at most, labels of {found['flips']:,}.",
+            f"Allowed are {allowed}: resampling inside a graph is not Pillow's to the last bit, Pillow decodes large JPEGs at",
+            "a fraction of their size, and a browser has a decoder of its own.",
+        ]
+    if found["unreadable"]:
+        lines.append(f"{found['unreadable']:,} of those files are of formats that its runtime does not read.")
+    return lines

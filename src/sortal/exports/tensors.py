@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sortal.exports import describe
 from sortal.exports.code import imported, require_arithmetic, require_ours
-from sortal.exports.kind import FLOAT32, Answers, AnySize, Order
+from sortal.exports.kind import FLOAT32, Answers, AnySize, Order, Told
 from sortal.preprocess import Preprocess, network_pixels
 
 WEIGHTS, CODE, LOADER = "model.safetensors", "network.py", "loader.py"
@@ -22,6 +22,7 @@ class Safetensors:
     """`model.safetensors` opens everywhere; `network.py` says what to compute with it, and `loader.py` joins the two."""
 
     precisions = (FLOAT32,)
+    holds_code = False
     example = "safetensors.py"
 
     def write(self, folder: Path, order: Order) -> Mapping[str, Any]:
@@ -41,14 +42,14 @@ class Safetensors:
         model = imported(folder / LOADER).load(folder)
         preprocess = Preprocess.from_dict(about["preprocess"])
 
-        def answers(images_NRRC: NDArray[np.uint8]) -> NDArray[np.float32]:
+        def answers(images_NRRC: NDArray[np.uint8]) -> Told:
             images_NSSC = network_pixels(images_NRRC, preprocess)
-            parts = [model(images_NSSC[start : start + AT_ONCE])[0] for start in range(0, len(images_NSSC), AT_ONCE)]
-            return np.concatenate(parts)
+            starts = range(0, len(images_NSSC), AT_ONCE)
+            return Told.joined(Told.of(model(images_NSSC[start : start + AT_ONCE])) for start in starts)
 
         yield answers
 
-    def open_any_size(self, folder: Path) -> AnySize | None:
+    def open_any_size(self, folder: Path, about: Mapping[str, Any]) -> AbstractContextManager[AnySize] | None:
         return None
 
 

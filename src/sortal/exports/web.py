@@ -38,6 +38,7 @@ class Web:
     """`index.html` classifies what is dropped on it; everything it needs lies beside it."""
 
     precisions = (FLOAT32, INT8)
+    holds_code = False
     example = "web.console"
 
     def write(self, folder: Path, order: Order) -> Mapping[str, Any]:
@@ -57,13 +58,22 @@ class Web:
 
     @contextmanager
     def open(self, folder: Path, about: Mapping[str, Any]) -> Iterator[Answers]:
-        for name in PAGES:
-            require_ours(folder / name, (browser.PAGE / name).read_bytes().decode())
-        with browser.answering(folder, len(about["classes"])) as answers:
-            yield answers
+        with _opened(folder, about) as work:
+            yield work.answers
 
-    def open_any_size(self, folder: Path) -> AnySize | None:
-        return None
+    @contextmanager
+    def open_any_size(self, folder: Path, about: Mapping[str, Any]) -> Iterator[AnySize]:
+        """Files through the page's own decoding."""
+        with _opened(folder, about) as work:
+            yield work.of_file
+
+
+@contextmanager
+def _opened(folder: Path, about: Mapping[str, Any]) -> Iterator[browser.Work]:
+    for name in PAGES:
+        require_ours(folder / name, (browser.PAGE / name).read_bytes().decode())
+    with browser.running(folder, len(about["classes"]), novelty=about.get("novelty") is not None) as work:
+        yield work
 
 
 BEFORE = """Put the folder on any web server; a page opened as a file cannot load the runtime. `onnxruntime-web` {version} (MIT,

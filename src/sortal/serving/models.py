@@ -117,7 +117,7 @@ def check(path: Path, *, runtime: str = "auto", lanes: int = 1) -> Checked:
     digest = hashlib.sha256(graph).hexdigest()
     if digest != bundle.about["members"][GRAPH]["sha256"]:
         raise BundleError(f"{bundle.graph} changed while it was read", hint="it is looked at again when it is whole")
-    inspect(graph, bundle)
+    inspect(graph, bundle.graph, bundle.preprocess)
     size, channels = bundle.preprocess.size, bundle.preprocess.channels
     warm = opened(graph, (size, size, channels), runtime=runtime, lanes=lanes)
     _check_answers(warm.rows_NR, bundle)

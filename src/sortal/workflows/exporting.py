@@ -21,8 +21,9 @@ from sortal.errors import DataError, MissingExtra, NotSupported, RunExists
 from sortal.evaluation.task import task
 from sortal.events import Observer, Progress, ignore
 from sortal.exports import describe, kind_of, parity
-from sortal.exports.kind import CALIBRATION_IMAGES, INT8, Answers, Kind, Order
+from sortal.exports.kind import CALIBRATION_IMAGES, INT8, Answers, Kind, Order, Told
 from sortal.exports.model import README, Export, seal
+from sortal.exports.rule import Rule
 from sortal.files import full_disk_explained, sync, unfinished_name
 from sortal.manifest import Manifest
 from sortal.preprocess import Preprocess, network_pixels
@@ -223,21 +224,20 @@ def _proved(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Run the export and the bundle on the same images; raises `ParityError`. The table, and what else the README says."""
     bundle, judge = order.bundle, task(order.bundle.task)
-    graph = predictor(bundle)
+    graph, rule, about = predictor(bundle), Rule.of(bundle, judge), {**order.about, **said}
 
-    def source(images_NRRC: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return graph(network_pixels(images_NRRC, bundle.preprocess))
+    def source(images_NRRC: NDArray[np.uint8]) -> Told:
+        return Told.named(graph.outputs(network_pixels(images_NRRC, bundle.preprocess)))
 
-    with images.opened(images.judged, observe) as pixels, kind.open(part, {**order.about, **said}) as answers:
-        probs_NK, source_NK = _both(answers, source, pixels, order.about["kind"], observe)
+    with images.opened(images.judged, observe) as pixels, kind.open(part, about) as answers:
+        told, expected = _both(answers, source, pixels, order.about["kind"], observe)
         timed = max(1, min(len(pixels), TIMED_PIXELS // bundle.preprocess.size**2))
         speed = parity.measured(answers, source, pixels.read(np.arange(timed)))
     found = parity.judge(
-        probs_NK,
-        source_NK,
+        told,
+        expected,
         judge.labels(images.judged),
-        task=judge,
-        thresholds_K=bundle.thresholds,
+        rule=rule,
         classes=bundle.classes,
         precision=order.precision,
         max_loss=max_loss,
@@ -247,19 +247,18 @@ def _proved(
     )
     parity.require(found, f"{order.about['kind']} in {order.precision}")
     table, notes = found.to_json(), {}
-    any_size = kind.open_any_size(part)
-    if any_size is not None:
-        table["any_size"] = parity.of_files(
-            any_size, probs_NK, images.judged, task=judge, bundle=bundle, precision=order.precision, observe=observe
-        )
+    opened = kind.open_any_size(part, about)
+    if opened is not None:
+        with opened as any_size:
+            table["any_size"] = parity.of_files(
+                any_size, told, images.judged, rule=rule, precision=order.precision, observe=observe
+            )
         notes["proof"] = parity.told_of_files(table["any_size"])
     return table, notes
 
 
-def _both(
-    answers: Answers, source: Answers, pixels: StoredPixels, name: str, observe: Observer
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Probabilities (N, K) of the export and of the bundle, a bounded number of rows at once."""
+def _both(answers: Answers, source: Answers, pixels: StoredPixels, name: str, observe: Observer) -> tuple[Told, Told]:
+    """What the export and the bundle tell, a bounded number of rows at once."""
     ours, theirs = [], []
     observe(Progress(f"proving {name}", 0, len(pixels)))
     for start in range(0, len(pixels), ROWS_AT_ONCE):
@@ -267,4 +266,4 @@ def _both(
         theirs.append(source(images_NRRC))
         ours.append(answers(images_NRRC))
         observe(Progress(f"proving {name}", start + len(images_NRRC), len(pixels)))
-    return np.concatenate(ours), np.concatenate(theirs)
+    return Told.joined(ours), Told.joined(theirs)

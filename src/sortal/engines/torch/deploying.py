@@ -20,7 +20,7 @@ from sortal.errors import MissingExtra, NotSupported
 ABOUT = "sortal.json"
 """The name under which both of PyTorch's formats keep what the model says of itself."""
 WEIGHTS, CODE = "model.safetensors", "network.py"
-Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+Run = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
 
 
 def write_torchscript(deployed: nn.Module, shape: tuple[int, ...], target: Path, about: str) -> None:
@@ -72,22 +72,22 @@ def open_litert(target: Path) -> Run:
     """One image at once, as a telephone would."""
     interpreter = _litert("ai_edge_litert.interpreter").Interpreter(model_path=str(target), num_threads=torch.get_num_threads())
     interpreter.allocate_tensors()
-    taken, given = interpreter.get_input_details()[0]["index"], probabilities_of(interpreter.get_output_details())
+    taken, given = interpreter.get_input_details()[0]["index"], in_order(interpreter.get_output_details())
 
-    def run(images_NSSC: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def run(images_NSSC: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         found = []
         for image_SSC in images_NSSC:
             interpreter.set_tensor(taken, image_SSC[None])
             interpreter.invoke()
-            found.append(interpreter.get_tensor(given)[0].copy())
-        return np.stack(found)
+            found.append([interpreter.get_tensor(index).copy() for index in given])
+        return [np.concatenate(each) for each in zip(*found, strict=True)]
 
     return run
 
 
-def probabilities_of(outputs: list[dict[str, Any]]) -> int:
+def in_order(outputs: list[dict[str, Any]]) -> list[int]:
     """Of a LiteRT file: its outputs have no order, but probabilities have two axes, and a distance has one."""
-    return int(next(output["index"] for output in outputs if len(output["shape"]) == 2))
+    return [int(output["index"]) for output in sorted(outputs, key=lambda output: -len(output["shape"]))]
 
 
 def _litert(module: str) -> Any:
@@ -149,19 +149,19 @@ def _example(shape: tuple[int, ...]) -> torch.Tensor:
 def _batches(module: Callable[[torch.Tensor], torch.Tensor | tuple[torch.Tensor, ...]]) -> Run:
     """In chunks, as the bundle's graph is run."""
 
-    def run(images_NSSC: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def run(images_NSSC: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         size = 4 * chunk_size(images_NSSC.shape[1:])
         starts = range(0, len(images_NSSC), size)
         with torch.inference_mode(), _deprecations_known():
-            return np.concatenate([first(module(torch.from_numpy(np.array(images_NSSC[at : at + size])))) for at in starts])
+            found = [_outputs(module(torch.from_numpy(np.array(images_NSSC[at : at + size])))) for at in starts]
+        return [np.concatenate(each) for each in zip(*found, strict=True)]
 
     return run
 
 
-def first(outputs: torch.Tensor | tuple[torch.Tensor, ...]) -> NDArray[np.float32]:
-    """Probabilities, which come first where a model gives novelty too."""
-    found: NDArray[np.float32] = (outputs[0] if isinstance(outputs, tuple) else outputs).numpy()
-    return found
+def _outputs(found: torch.Tensor | tuple[torch.Tensor, ...]) -> list[NDArray[np.float32]]:
+    """Probabilities, and novelty where a model gives it."""
+    return [each.numpy() for each in (found if isinstance(found, tuple) else (found,))]
 
 
 @contextmanager

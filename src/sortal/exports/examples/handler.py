@@ -37,10 +37,6 @@ class Classifier:
                 answers[place] = self.answer({name: values[row] for name, values in found.items()})
         return answers
 
-    def probabilities(self, images):
-        """Of the bytes of image files, float32 of shape (N, K)."""
-        return self.run([self.pixels(image) for image in images])["probabilities"]
-
     def pixels(self, image):
         return network_pixels(stored_pixels(bytes(image), self.preprocess)[None], self.preprocess)[0]
 

@@ -52,12 +52,14 @@ function withoutAlpha(rgba) {
   return rgb;
 }
 
-// Probabilities, a Float32Array with one a class, and how novel the image is: a share of the familiar ones, 0 where not known.
+// Probabilities, a Float32Array with one a class, and how novel the image is: a share of the familiar ones, 0 where not known,
+// and the distance that the graph gives.
 export async function classify(model, { rgb, width, height }) {
   const image = new ort.Tensor("uint8", rgb, [height, width, 3]);
   const found = await model.session.run({ image });
-  const novelty = found.novelty && model.about.novelty ? shareOf(model.about.novelty.distances, found.novelty.data[0]) : 0;
-  return { probabilities: found.probabilities.data, novelty };
+  const distance = found.novelty && model.about.novelty ? found.novelty.data[0] : null;
+  const novelty = distance === null ? 0 : shareOf(model.about.novelty.distances, distance);
+  return { probabilities: found.probabilities.data, novelty, distance };
 }
 
 // Where a distance stands among those of familiar images, as decision.py of sortal has it: linear between their percentiles.
