@@ -1,7 +1,8 @@
 """Images that those who write decoders and formats keep for testing them: each is read, or refused with a reason.
 
 They are Pillow's own tests (its licence, MIT-CMU): files that once broke a decoder, found by fuzzing and in the wild, and with
-them the BMP Suite of Jason Summers with its good, questionable and bad files. They come with Pillow's source and are not kept here.
+them the BMP Suite of Jason Summers with its good, questionable and bad files. They come with Pillow's source and are not kept
+here. PngSuite's corrupt files come with no package that was found.
 """
 
 import os
