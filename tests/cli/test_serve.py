@@ -42,6 +42,13 @@ def test_limits_are_passed_on(sortal, calls) -> None:
     assert (kwargs["runtime"], kwargs["port"]) == ("openvino", 0)
 
 
+def test_names_that_are_allowed_are_passed_on_as_often_as_they_are_said(sortal, calls) -> None:
+    calls.answer("serve", None)
+    sortal("serve", "a")
+    sortal("serve", "a", "--allowed-host", "bees.example", "--allowed-host", "www.bees.example")
+    assert [list(kwargs["allowed_hosts"]) for _, kwargs in calls.seen] == [[], ["bees.example", "www.bees.example"]]
+
+
 def test_the_token_comes_from_a_file_or_the_environment_and_never_from_an_option(
     sortal, calls, tmp_path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,6 +78,54 @@ def test_another_sites_page_cannot_ask(server: Served, headers: dict[str, str], 
     assert status(server.exchange(post("/predict", picture(), headers=headers))) == expected
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_a_server_with_a_public_name_demands_a_token_wherever_it_listens(host: str, colours: Path) -> None:
+    with pytest.raises(DataError, match=r"asked by bees\.example .* needs a token") as caught:
+        workflows.serve(colours, host=host, allowed_hosts=["bees.example"])
+    assert "--token-file" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "https://bees.example", "bees.example:443", "*.example", "bees.example/", "bees example", "bienen.\u00fcb", "a,b"],
+)
+def test_what_no_client_would_ask_by_is_no_allowed_host(name: str, colours: Path) -> None:
+    with pytest.raises(DataError, match="is no host's name"):
+        workflows.serve(colours, token=TOKEN, allowed_hosts=["bees.example", name])
+
+
+def test_a_name_that_is_allowed_is_answered_with_the_token_and_no_other_name_or_site_is(colours: Path) -> None:
+    ours = {"host": "Bees.example", "authorization": f"Bearer {TOKEN}"}
+    cases = [
+        ({}, 200), ({"host": "bees.example:8443"}, 200), ({"host": "xn--bienen.example"}, 200), ({"host": "localhost"}, 200),
+        ({"host": "bees.example", "origin": "https://bees.example"}, 200),
+        ({"host": "bees.example:8443", "origin": "https://bees.example:8443"}, 200),
+        ({"host": "evil.example"}, 403), ({"host": "www.bees.example"}, 403), ({"host": "bees.example.evil"}, 403),
+        ({"host": "bees.example:8443:1"}, 403), ({"host": "bees.example."}, 403),
+        ({"host": "bees.example", "origin": "https://evil.example"}, 403),
+        ({"host": "bees.example", "origin": "https://bees.example:8443"}, 403),
+        ({"host": "bees.example", "origin": "null"}, 403),
+        ({"authorization": ""}, 401), ({"authorization": "", "host": "localhost"}, 401),
+    ]  # fmt: skip
+    words = ["--allowed-host", "BEES.example", "--allowed-host", "xn--bienen.example", "--runtime", "onnxruntime"]
+    with served(colours, *words, environment={"SORTAL_TOKEN": TOKEN}) as running:
+        for headers, expected in cases:
+            assert status(running.exchange(post("/predict", picture(), headers={**ours, **headers}))) == expected, headers
+        page = b"GET / HTTP/1.1\r\nhost: %b\r\n\r\n"
+        assert [status(running.exchange(page % name)) for name in (b"bees.example", b"evil.example")] == [200, 403]
+
+
+def test_a_server_that_others_can_reach_answers_to_any_name_unless_some_are_allowed(colours: Path) -> None:
+    headers, words = {"authorization": f"Bearer {TOKEN}"}, ["--host", "0.0.0.0", "--runtime", "onnxruntime"]
+    for more, expected in (([], [200, 200, 200]), (["--allowed-host", "bees.example"], [200, 403, 200])):
+        with served(colours, *words, *more, environment={"SORTAL_TOKEN": TOKEN}) as running:
+            asked = [
+                post("/predict", picture(), headers={**headers, "host": host})
+                for host in ("bees.example", "evil.example", "127.0.0.1")
+            ]
+            assert [status(running.exchange(each)) for each in asked] == expected
+
+
 def test_every_answer_carries_the_headers_that_keep_browsers_careful(client: httpx.Client) -> None:
     for told in (client.get("/"), client.get("/nowhere"), client.post("/predict"), client.get("/metrics")):
         assert told.headers["x-content-type-options"] == "nosniff"

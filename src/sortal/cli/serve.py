@@ -17,6 +17,10 @@ LONGEST_TOKEN = 4096
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; others than this machine need a token.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes any that is free.")
 @click.option(
+    "--allowed-host", "allowed_hosts", metavar="NAME", multiple=True,
+    help="By which it may be asked too, as by a proxy in front of it; may be repeated, and needs a token.",
+)  # fmt: skip
+@click.option(
     "--token-file",
     metavar="FILE",
     type=click.Path(path_type=Path),
@@ -41,6 +45,7 @@ def command(
     runs: tuple[str, ...],
     host: str,
     port: int,
+    allowed_hosts: tuple[str, ...],
     token_file: Path | None,
     runtime: str,
     max_body: int,
@@ -59,7 +64,16 @@ def command(
     # An idle server must have room for the largest body that it lets in.
     limits = Limits(body=body, bodies=max(Limits().bodies, body), pixels=max_pixels, queue=queue, deadline=deadline)
     token = _token(token_file)
-    workflows.serve(runs, host=host, port=port, token=token, runtime=runtime, limits=limits, began=_tell)
+    workflows.serve(
+        runs,
+        host=host,
+        port=port,
+        allowed_hosts=allowed_hosts,
+        token=token,
+        runtime=runtime,
+        limits=limits,
+        began=_tell,
+    )
 
 
 def _token(path: Path | None) -> str:

@@ -49,6 +49,7 @@ class Wanted:
     runtime: str = "auto"
     token: str = ""
     local: bool = True
+    names: frozenset[str] = frozenset()
 
 
 class Server:
@@ -280,7 +281,8 @@ def app(wanted: Wanted) -> tuple[App, Server]:
     # A path with a slash too many is no other path.
     inner.router.redirect_slashes = False
 
-    return guarded(inner, token=wanted.token, local=wanted.local, telemetry=server.telemetry), server
+    guard = guarded(inner, token=wanted.token, local=wanted.local, names=wanted.names, telemetry=server.telemetry)
+    return guard, server
 
 
 async def _failed(request: Request, error: Exception) -> Response:

@@ -3,7 +3,7 @@
 import hmac
 import ipaddress
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ HEADERS = [
 logger = logging.getLogger("sortal.serving")
 
 
-def guarded(app: App, *, token: str = "", local: bool = True, telemetry: "Telemetry") -> App:
+def guarded(app: App, *, token: str = "", local: bool = True, names: Collection[str] = (), telemetry: "Telemetry") -> App:
     """The app behind the guard.
 
     Args:
@@ -45,6 +45,8 @@ def guarded(app: App, *, token: str = "", local: bool = True, telemetry: "Teleme
         token: if given, asked for as `Authorization: Bearer TOKEN`.
         local: whether only this machine may ask: then the name by which it is asked must be this machine's too, since a page
             in somebody's browser can give any name this machine's address (DNS rebinding).
+        names: other names, in lower case, by which it may be asked, as by a proxy in front of it; if there are some, no name
+            but these and this machine's is answered to.
         telemetry: counts every answer by route and status.
     """
 
@@ -61,7 +63,7 @@ def guarded(app: App, *, token: str = "", local: bool = True, telemetry: "Teleme
             await send(message)
 
         try:
-            _allow(scope, token, local)
+            _allow(scope, token, local, names)
             await app(scope, receive, sending)
         except Refused as refused:
             await answer(sending, refused)
@@ -78,11 +80,12 @@ def _route(scope: Scope) -> str:
     return str(getattr(scope.get("route"), "path", "other"))
 
 
-def _allow(scope: Scope, token: str, local: bool) -> None:
+def _allow(scope: Scope, token: str, local: bool, names: Collection[str]) -> None:
     headers = dict(scope["headers"])
     host = headers.get(b"host", b"").decode("latin-1")
-    if local and not is_loopback(_without_port(host)):
-        raise Refused(403, "this server answers to localhost only", hint="start it with --host to be asked by another name")
+    name = _without_port(host)
+    if (local or names) and not is_loopback(name) and name.lower() not in names:
+        raise Refused(403, "this server does not answer to that name", hint="start it with --allowed-host NAME if it should")
     origin = headers.get(b"origin", b"").decode("latin-1")
     if origin and origin.partition("://")[2] != host:
         raise Refused(403, "another site's page may not ask this server")

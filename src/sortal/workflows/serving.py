@@ -1,7 +1,8 @@
 """Serve: runs and bundles behind HTTP; what the server's room does not know of is joined here."""
 
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from sortal.workflows.predicting import Answer, as_prediction
 
 SHORTEST_TOKEN = 16
 LOOPBACK = "127.0.0.1"
+NAME = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?")
+"""Of a host in lower case, as clients send it: no scheme, no port, no letter outside ASCII."""
 
 
 def serve(
@@ -26,6 +29,7 @@ def serve(
     *,
     host: str = LOOPBACK,
     port: int = 8000,
+    allowed_hosts: Sequence[str] = (),
     token: str = "",
     runtime: str = "auto",
     limits: Limits | None = None,
@@ -37,13 +41,15 @@ def serve(
         targets: `[NAME[@VERSION]=]PATH`, one or several.
         host: where to listen; anything but this machine's own addresses demands a token.
         port: 0 takes any that is free.
+        allowed_hosts: names by which it may be asked besides this machine's, as by a proxy in front of it. They demand a token,
+            and with them every other name is refused.
         token: asked for as `Authorization: Bearer TOKEN`, 16 characters or more.
         runtime: 'onnxruntime', 'openvino', or 'auto': the faster one that is installed and gives the same answers.
         limits: of size, time and number; see `sortal.serving.limits.Limits`.
         began: called with the address when everything answers.
 
     Raises:
-        DataError: an open server without a token, or names that cannot be told apart.
+        DataError: an open server without a token, an allowed host that is no name, or models' names that cannot be told apart.
         BundleError: a bundle that did not pass its check.
         MachineFailed: the address is taken.
     """
@@ -54,7 +60,8 @@ def serve(
         raise MissingExtra(str(error.name), "serve") from error
     listed = [targets] if isinstance(targets, str | Path) else list(targets)
     local = is_loopback(host)
-    _check_token(token, host, local)
+    names = _checked_names(allowed_hosts)
+    _check_token(token, host, local, names)
     wanted = Wanted(
         places=places([str(target) for target in listed]),
         tell=tell,
@@ -64,6 +71,7 @@ def serve(
         runtime=runtime,
         token=token,
         local=local,
+        names=names,
     )
     shown = f"[{host}]" if ":" in host else host
     with server.listening(host, port) as listener:
@@ -88,10 +96,21 @@ def refer(bundle: Bundle) -> Reference | None:
     return Reference.from_dict(found, len(bundle.classes)) if isinstance(found, dict) else None
 
 
-def _check_token(token: str, host: str, local: bool) -> None:
-    if not token and not local:
+def _checked_names(allowed_hosts: Sequence[str]) -> frozenset[str]:
+    names = frozenset(name.lower() for name in allowed_hosts)
+    for name in sorted(names):
+        if not NAME.fullmatch(name):
+            raise DataError(
+                f"{name!r} is no host's name", hint="give the name alone, as in bees.example: no https://, port or *"
+            )
+    return names
+
+
+def _check_token(token: str, host: str, local: bool, names: Collection[str]) -> None:
+    if not token and (names or not local):
+        which = f"asked by {', '.join(sorted(names))}" if names else f"on {host}"
         raise DataError(
-            f"a server on {host} can be reached by others, and needs a token",
+            f"a server {which} can be reached by others, and needs a token",
             hint="put one into a file and name it with --token-file, or into SORTAL_TOKEN",
         )
     if token and (len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token):
