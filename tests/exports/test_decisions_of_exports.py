@@ -101,13 +101,19 @@ def as_sets(said: Any) -> list[set[str | None]]:
     return [set(each) if isinstance(each, list) else {each} for each in said]
 
 
-@pytest.mark.parametrize("to", ["safetensors", "onnx"])
-def test_the_export_s_own_program_says_what_predict_says(given: tuple[Path, list[Path]], to: str, tmp_path: Path) -> None:
+# What resamples in its graph may fall to the other side of a threshold that lies between two images.
+@pytest.mark.parametrize(
+    ("to", "program", "most"), [("safetensors", "example.py", 0), ("onnx", "example.py", 0), ("onnx", "any_size.py", 2)]
+)
+def test_the_export_s_own_program_says_what_predict_says(
+    given: tuple[Path, list[Path]], to: str, program: str, most: int, tmp_path: Path
+) -> None:
     folder = exported(given, to, tmp_path / "out")
-    words = [sys.executable, "-W", "ignore", str(folder / "example.py"), *map(str, given[1])]
+    words = [sys.executable, "-W", "ignore", str(folder / program), *map(str, given[1])]
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, check=True)
     said = [json.loads(line)["said"] for line in done.stdout.splitlines()]
-    assert as_sets(said) == as_sets(workflows.load(given[0]).predict(given[1]))
+    expected = as_sets(workflows.load(given[0]).predict(given[1]))
+    assert sum(one != other for one, other in zip(as_sets(said), expected, strict=True)) <= most
 
 
 def test_torchserve_s_handler_says_what_predict_says(given: tuple[Path, list[Path]], tmp_path: Path) -> None:

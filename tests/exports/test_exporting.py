@@ -2,9 +2,11 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -23,6 +25,7 @@ from sortal.engines.onnx import predictor
 from sortal.errors import BundleError, DataError, NotSupported, ParityError, RunExists, UnknownName
 from sortal.exports import KINDS, describe, kind_of
 from sortal.exports.browser import PROGRAMS
+from sortal.exports.code import imported
 from sortal.exports.kind import CALIBRATION_IMAGES, Answers, Order, Told
 from sortal.exports.model import Export
 from sortal.manifest import Manifest
@@ -83,6 +86,20 @@ def skip_without_runtime(to: str, precision: str) -> dict[str, Any]:
     return {"runtime": found[-1]} if found else {}
 
 
+def files_of(folder: Path) -> set[str]:
+    """The files of an export, and of the archive in it."""
+    found = {path.name for path in folder.iterdir()}
+    for archive in folder.glob("*.mar"):
+        with zipfile.ZipFile(archive) as opened:
+            found |= set(opened.namelist())
+    return found
+
+
+def blocks(readme: Path, language: str) -> list[str]:
+    """What a README shows in fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", readme.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
 @pytest.mark.parametrize(("to", "precision"), kinds())
 def test_an_export_opens_in_its_own_runtime_and_says_what_the_bundle_says(
     trained: Run, tmp_path: Path, to: str, precision: str
@@ -105,6 +122,8 @@ def test_an_export_opens_in_its_own_runtime_and_says_what_the_bundle_says(
     assert export.about["licence"].startswith("CC0-1.0")
     assert export.about["parity"] == found["parity"], "the table is stored with the export"
     images_NRRC = np.random.default_rng(1).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert set(re.findall(r"`([\w.-]+\.[a-z]+\d?)`", text)) <= files_of(tmp_path / "out"), "it speaks of files that are here"
     with export.open(trusted=True) as answers:
         probs_NK = answers(images_NRRC).probs_NK
     expected_NK = predictor(bundle)(network_pixels(images_NRRC, bundle.preprocess))
@@ -127,23 +146,70 @@ def test_the_example_in_the_readme_says_what_predict_says(
 ) -> None:
     skip_without_runtime(to, precision)
     workflows.export(trained.path, to=to, precision=precision, out=tmp_path / "out")
-    text = (tmp_path / "out" / "README.md").read_text()
-    (code,) = re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
-    assert code == (tmp_path / "out" / "example.py").read_text()
+    names = ["example.py", *(["any_size.py"] if to == "onnx" else [])]
+    assert blocks(tmp_path / "out" / "README.md", "python") == [(tmp_path / "out" / name).read_text() for name in names]
     images = [squares / "red" / "001.png", squares / "blue" / "002.png"]
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(tmp_path / "out" / "example.py"), *map(str, images)],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
-    said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     expected = workflows.load(trained.path)
-    assert [row["said"] for row in said] == [[label] for label in expected.predict(images)]
-    found_NK = np.array([row["probabilities"] for row in said])
-    assert np.abs(found_NK - expected.predict_proba(images)).max() < (1e-5 if precision == "float32" else 0.2)
+    for name, apart in zip(names, (1e-5, 0.01), strict=False):
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", str(tmp_path / "out" / name), *map(str, images)],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+        )
+        assert done.returncode == 0, done.stderr
+        said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        assert [row["said"] for row in said] == [[label] for label in expected.predict(images)]
+        found_NK = np.array([row["probabilities"] for row in said])
+        assert np.abs(found_NK - expected.predict_proba(images)).max() < (apart if precision == "float32" else 0.2)
     Export.load(tmp_path / "out")  # running it left nothing in its folder
+
+
+def test_the_readme_of_onnx_says_what_each_of_its_graphs_takes_and_gives(trained: Run, tmp_path: Path) -> None:
+    workflows.export(trained.path, to="onnx", out=tmp_path / "out")
+    text = " ".join((tmp_path / "out" / "README.md").read_text().split())
+    for name in ("model.onnx", "any_size.onnx"):
+        session = onnxruntime.InferenceSession(str(tmp_path / "out" / name), providers=["CPUExecutionProvider"])
+        (taken,) = session.get_inputs()
+        shapes = {output.name: output.shape for output in session.get_outputs()}
+        assert f"shape ({', '.join(map(str, taken.shape))})" in text
+        assert f"probabilities, float32 of shape ({', '.join(map(str, shapes['probabilities']))})" in text
+        assert f"`novelty`, float32 of shape ({shapes['novelty'][0]},)" in text
+    assert "`model.onnx` takes `images`, `any_size.onnx` one `image`." in text
+
+
+def test_the_readme_of_torchserve_speaks_of_files_and_answers_and_its_commands_name_the_archive(
+    trained: Run, squares: Path, tmp_path: Path
+) -> None:
+    workflows.export(trained.path, to="torchserve", out=tmp_path / "out")
+    readme, archive = tmp_path / "out" / "README.md", tmp_path / "out" / "classifier.mar"
+    (commands,) = blocks(readme, "console")
+    install, start, ask = (shlex.split(line.removeprefix("$ ")) for line in commands.splitlines())
+    with zipfile.ZipFile(archive) as opened:
+        assert set(opened.read("requirements.txt").decode().split()) <= set(install)
+        opened.extractall(tmp_path / "unpacked")
+    name, _, file = start[start.index("--models") + 1].partition("=")
+    assert file == archive.name
+    assert ask[-1].endswith(f"/predictions/{name}")
+
+    text = readme.read_text()
+    assert "uint8" not in text, "no array goes in"
+    handler = imported(tmp_path / "unpacked" / "handler.py", beside=True).Classifier()
+    handler.initialize(SimpleNamespace(system_properties={"model_dir": str(tmp_path / "unpacked")}))
+    context = SimpleNamespace(set_response_status=lambda **_: None)
+    data = (squares / "red" / "000.png").read_bytes()
+    answers = handler.handle([{"body": data}, {"data": data}, {"image": data}, {"body": b"no image"}], context)
+    assert answers[0] == answers[1] == answers[2]
+    keys = {*answers[0], *answers[0]["top"][0], *answers[3]}
+    assert {key for key in keys if f"`{key}`" not in text} == set()
+
+
+def test_what_may_differ_is_told_of_probabilities_and_labels_apart(trained: Run, tmp_path: Path) -> None:
+    workflows.export(trained.path, to="onnx", out=tmp_path / "exact")
+    workflows.export(trained.path, to="onnx", precision="int8", max_loss=3, out=tmp_path / "int8")
+    exact, int8 = ((tmp_path / name / "README.md").read_text() for name in ("exact", "int8"))
+    assert "after the decision 0; allowed are 0.001 and none." in exact
+    assert "accuracy may fall by 3 points." in int8
 
 
 def test_onnx_says_all_of_itself_in_its_metadata(trained: Run, tmp_path: Path) -> None:
@@ -261,7 +327,7 @@ class Stub:
 
     precisions = ("float32", "int8")
     holds_code = False
-    example = "onnx.py"
+    usage = describe.Usage(examples=("onnx.py",))
 
     def __init__(self, change: Callable[[Any], Any]) -> None:
         self.change = change
@@ -424,7 +490,7 @@ def test_every_kind_of_the_table_can_be_loaded_and_describes_itself() -> None:
     for entry in KINDS:
         kind = kind_of(entry.name)
         assert kind.precisions[0] == "float32"
-        assert describe.example(kind.example)
+        assert all(map(describe.example, kind.usage.examples))
 
 
 def test_several_labels_keep_their_thresholds(patches: Any, tmp_path: Path, own_environment: Path) -> None:

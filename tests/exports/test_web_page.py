@@ -5,18 +5,20 @@ import contextlib
 import functools
 import json
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
 
 from sortal import workflows
 from sortal.run import Run
 from tests.chromium import CHROMIUM, SIZES, chromium
-from tests.exports.test_exporting import skip_without_runtime
+from tests.exports.test_exporting import blocks, skip_without_runtime
 
 pytestmark = [
     pytest.mark.slow,
@@ -84,3 +86,26 @@ def test_a_dropped_file_is_classified_and_nothing_leaves_the_machine(
     assert asked
     assert all(url.startswith((address, "blob:", "data:")) for url in asked)
     assert json.loads((page / "model.json").read_text())["classes"] == ["blue", "green", "red"]
+
+
+def test_the_page_of_ones_own_that_the_readme_shows_says_the_label(squares: Path, page: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(page, copy)
+    (html,) = blocks(page / "README.md", "html")
+    (copy / "own.html").write_text(html)
+    with served(copy) as address, chromium(tmp_path / "profile") as browser:
+        browser.open(f"{address}own.html", SIZES["desk"])
+        root = browser("DOM.getDocument")["root"]["nodeId"]
+        node = browser("DOM.querySelector", nodeId=root, selector="input")["nodeId"]
+        browser("DOM.setFileInputFiles", nodeId=node, files=[str(squares / "red" / "002.png")])
+        assert browser.until("document.querySelector('output').textContent") == "red"
+
+
+def test_the_readme_says_what_the_graph_takes_and_gives(page: Path) -> None:
+    text = " ".join((page / "README.md").read_text().split())
+    session = onnxruntime.InferenceSession(str(page / "model.onnx"), providers=["CPUExecutionProvider"])
+    assert [each.shape for each in session.get_inputs()] == [["H", "W", 3]]
+    assert "the `image` of `model.onnx` is bytes (uint8) of shape (H, W, 3)" in text
+    assert "probabilities, float32 of shape (1, 3)" in text
+    assert "preprocess.py" not in text
+    assert "decision.py" not in text

@@ -1,7 +1,9 @@
 """What an export says of itself: one JSON object for its metadata, a README for people, and our own preprocessing as a file."""
 
 import inspect
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,27 +76,96 @@ ERROR = f'''class UnreadableImage(ValueError):
         self.hint = hint'''
 
 
-def write_example(folder: Path, name: str) -> None:
-    """Put the example of a kind into the export, where it is a program; the README shows it whole."""
-    if name.endswith(".py"):
-        (folder / EXAMPLE).write_text(example(name), encoding="utf-8")
-
-
 def example(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8")
 
 
-def readme(about: Mapping[str, Any], parity: Mapping[str, Any], *, example: str, notes: Mapping[str, Any]) -> str:
-    """The page for people: what it is, how to use it, what was measured."""
+def prepared(about: Mapping[str, Any], *, rows: str = "N") -> list[str]:
+    """What goes into and comes out of a model that takes images as `preprocess.py` makes them."""
+    values = about["preprocess"]
+    side, channels = values["size"], values["channels"]
+    colours = RGB if channels == 3 else "luminance"
+    return [
+        f"Images are bytes (uint8) of shape ({rows}, {side}, {side}, {channels}): upright, {colours}, {OPAQUE}. "
+        f"{cropped(about)}; `preprocess.py` does that. Normalisation and calibration are inside: {given(about, rows)}."
+    ]
+
+
+RGB, OPAQUE = "red, green, blue", "transparency drawn on white"
+
+
+def cropped(about: Mapping[str, Any]) -> str:
+    """What is done between decoding and the model."""
+    values = about["preprocess"]
+    side, resize = values["size"], values["resize"]
+    centre = f", and its centre of {side} x {side} is taken" if side < resize else ""
+    return (
+        f"The largest centred square is resampled to {resize} x {resize} ({values['interpolation']}, as Pillow does it){centre}"
+    )
+
+
+def of_any_size(about: Mapping[str, Any]) -> str:
+    """What goes into and comes out of a graph that crops and resizes, as the rest of a sentence about its `image`."""
+    luminance = ", luminance" if about["preprocess"]["channels"] == 1 else ""
+    return (
+        f"is bytes (uint8) of shape (H, W, 3), with any H and W: upright, {RGB}, {OPAQUE}. Cropping, resampling{luminance}, "
+        f"normalisation and calibration are inside: {given(about, '1')}."
+    )
+
+
+def given(about: Mapping[str, Any], rows: str) -> str:
+    """What comes out of the model."""
+    probabilities = f"what comes out are probabilities, float32 of shape ({rows}, {len(about['classes'])})"
+    if not about.get("novelty"):
+        return probabilities
+    return f"{probabilities}, and `novelty`, float32 of shape ({rows},): the distance to familiar images"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How a kind of export is used, for its README; without more, a file that takes prepared images."""
+
+    examples: tuple[str, ...]
+    """Files of `examples/`, each of them complete, in the order in which the README shows them. Programs in Python go into the
+    export: the first one as `example.py`, others by their own names."""
+    before: str = ""
+    """What to know before; words in braces are keys of `export.json`."""
+    interface: Callable[[Mapping[str, Any]], Sequence[str]] = prepared
+    """What goes in and what comes out, as paragraphs."""
+    decided_by: str = "`decision.py` reads it"
+    proved: str = "It was run in its own runtime"
+    ours: str = "`preprocess.py`, `decision.py` and the programs above"
+    """What in the export is no model."""
+
+
+def write_examples(folder: Path, usage: Usage) -> None:
+    """Put the programs of a kind into the export; the README shows them whole."""
+    programs = [name for name in usage.examples if name.endswith(".py")]
+    for name, of in zip([EXAMPLE, *programs[1:]], programs, strict=False):
+        (folder / name).write_text(example(of), encoding="utf-8")
+
+
+def readme(about: Mapping[str, Any], parity: Mapping[str, Any], usage: Usage, *, files: Sequence[str] = ()) -> str:
+    """The page for people: what it is, how to use it, what was measured; `files` are lines about the form for files."""
+    before = [_wrapped(usage.before.format(**about))] if usage.before else []
     return PAGE.format(
         network=about["network"] or "A classifier",
         **{key: about[key] for key in ("kind", "precision", "producer", "source_sha256", "licence")},
-        taken="\n".join(_input_and_output(about)),
-        before="\n".join(notes.get("before", [])),
-        language="console" if example.startswith("$") else "python",
-        example=example.rstrip("\n"),
-        proof="\n".join(_proof(parity, notes)),
+        interface="\n\n".join([*map(_wrapped, usage.interface(about)), *_said(about, usage)]),
+        use="\n\n".join([*before, *map(_block, usage.examples)]),
+        proof="\n".join([*_proof(parity, usage), *(["", *files] if files else [])]),
+        ours=_wrapped(f"{usage.ours} come from sortal and are under Apache-2.0."),
     )
+
+
+def _wrapped(paragraph: str) -> str:
+    return textwrap.fill(paragraph, WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def _block(name: str) -> str:
+    suffix = Path(name).suffix[1:]
+    language = "python" if suffix == "py" else suffix
+    return f"```{language}\n{example(name).rstrip()}\n```"
 
 
 PAGE = """# {network}, as {kind} in {precision}
@@ -104,14 +175,11 @@ Made by {producer} from a bundle whose graph has SHA-256 `{source_sha256}`.
 
 ## What goes in and what comes out
 
-{taken}
+{interface}
 
 ## Use it
 
-{before}
-```{language}
-{example}
-```
+{use}
 
 ## What was proved
 
@@ -121,39 +189,28 @@ Made by {producer} from a bundle whose graph has SHA-256 `{source_sha256}`.
 
 {licence}.
 
-`preprocess.py`, `decision.py` and the example, where they are here, come from sortal and are under Apache-2.0.
+{ours}
 """
-MOST_CLASSES = 20
+MOST_CLASSES, WIDTH = 20, 120
 
 
-def _input_and_output(about: Mapping[str, Any]) -> list[str]:
-    values, classes = about["preprocess"], about["classes"]
-    side, resize, channels = values["size"], values["resize"], values["channels"]
-    colours = "red, green, blue" if channels == 3 else "luminance"
+def _said(about: Mapping[str, Any], usage: Usage) -> list[str]:
+    classes = about["classes"]
     more = f" and {len(classes) - MOST_CLASSES:,} more" if len(classes) > MOST_CLASSES else ""
-    lines = [
-        f"Images are bytes (uint8) of shape (N, {side}, {side}, {channels}): upright, {colours}, transparency drawn on white.",
-        f"The largest centred square is resampled to {resize} x {resize} ({values['interpolation']}, as Pillow does it),",
-        f"and its centre of {side} x {side} is taken; `preprocess.py` does that. Normalisation and calibration are inside",
-        f"the model: what comes out are probabilities, float32 of shape (N, {len(classes)}).",
-        "",
-        f"Classes, in this order: {', '.join(f'`{name}`' for name in classes[:MOST_CLASSES])}{more}.",
-        "",
-    ]
     if about["task"] == "multi-label":
         said = "An image may have several labels or none: one is said where its probability reaches its place in `thresholds`."
     else:
-        said = "The likeliest class is said, unless `decision` says otherwise or nothing; `decision.py` reads it."
-    return [*lines, said]
+        said = f"The likeliest class is said, unless `decision` says otherwise or nothing; {usage.decided_by}."
+    return [f"Classes, in this order: {', '.join(f'`{name}`' for name in classes[:MOST_CLASSES])}{more}.", said]
 
 
-def _proof(parity: Mapping[str, Any], notes: Mapping[str, Any]) -> list[str]:
+def _proof(parity: Mapping[str, Any], usage: Usage) -> list[str]:
     split = {"val": "validation", "train": "training"}.get(parity["split"], "given")
     points, exact = parity["max_loss"], parity["tolerance"]
-    allowed = f"allowed are {exact:g}" if exact is not None else f"allowed are {points:g} points of accuracy"
+    allowed = f"allowed are {exact:g} and none" if exact is not None else f"accuracy may fall by {points:g} points"
     speeds = [f"{parity[key]:,}" for key in ("images_per_second", "images_per_second_source")]
     lines = [
-        f"Run in its own runtime beside the bundle on {parity['images']:,} {split} images:",
+        f"{usage.proved} beside the bundle on {parity['images']:,} {split} images:",
         "",
         "| | this export | the bundle |",
         "|---|---|---|",
@@ -163,14 +220,14 @@ def _proof(parity: Mapping[str, Any], notes: Mapping[str, Any]) -> list[str]:
         f"| images of which nothing is said | {parity['silent']:,} | {parity['silent_source']:,} |",
         "",
         f"Largest difference of a probability {parity['max_difference']:.2g}, labels that differ after the decision "
-        f"{parity['flips']:,} ({allowed}).",
+        f"{parity['flips']:,}; {allowed}.",
     ]
     if parity["novelty_difference"] is not None:
         lines.append(f"Largest difference of a distance to familiar images {parity['novelty_difference']:.2g}.")
     if parity["accuracy_change"]:
         low, high = parity["accuracy_change"]["interval"]
         lines.append(f"Change of accuracy, paired, 95% interval: {100 * low:+.2f} to {100 * high:+.2f} points.")
-    return [*lines, *(["", *notes["proof"]] if notes.get("proof") else [])]
+    return lines
 
 
 def _share(value: float | None) -> str:

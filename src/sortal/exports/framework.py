@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,7 @@ class OfFramework:
 
     kind: str
     file: str
-    example: str
-    needs: str
+    usage: describe.Usage
     holds_code: bool
     precisions: tuple[str, ...] = (FLOAT32,)
 
@@ -28,7 +28,7 @@ class OfFramework:
         engine = order.engine()
         engine.export(order.bundle, folder / self.file, self.kind, json.dumps(order.about, ensure_ascii=False))
         describe.write_modules(folder)
-        return {"model": [self.file], "engine": order.bundle.about["recipe"]["engine"], "before": [self.needs, ""]}
+        return {"model": [self.file], "engine": order.bundle.about["recipe"]["engine"]}
 
     @contextmanager
     def open(self, folder: Path, about: Mapping[str, Any]) -> Iterator[Answers]:
@@ -44,21 +44,27 @@ class OfFramework:
 TORCHSCRIPT = OfFramework(
     "torchscript",
     "model.ts",
-    "torchscript.py",
-    "PyTorch alone is needed; C++ opens the file just so. Like a program, open it only from whom you trust.",
+    describe.Usage(
+        ("torchscript.py",), "PyTorch alone opens it, in Python and in C++. Like a program, open it only from whom you trust."
+    ),
     holds_code=True,
 )
 TORCH_EXPORT = OfFramework(
     "torch-export",
     "model.pt2",
-    "torch_export.py",
-    "PyTorch alone is needed, of the same or a later version. Like a program, open it only from whom you trust.",
+    describe.Usage(
+        ("torch_export.py",),
+        "PyTorch alone opens it, of the same or a later version. Like a program, open it only from whom you trust.",
+    ),
     holds_code=True,
 )
 LITERT = OfFramework(
     "litert",
     "model.tflite",
-    "litert.py",
-    "On a telephone any LiteRT interpreter opens `model.tflite`; one image at once.",
+    describe.Usage(
+        ("litert.py",),
+        "On a telephone any LiteRT interpreter opens `model.tflite`; one image at once.",
+        interface=partial(describe.prepared, rows="1"),
+    ),
     holds_code=False,
 )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sortal.bundle import Bundle
 from sortal.engines.protocol import Engine
 from sortal.events import Observer, ignore
+from sortal.exports.describe import Usage
 
 
 class Told(NamedTuple):
@@ -85,8 +86,8 @@ class Kind(Protocol):
         """Whether a file of the format can make its runtime do anything but arithmetic, so that no stranger's may be opened."""
 
     @property
-    def example(self) -> str:
-        """The file of ours beside this module that shows how the export is used, as a complete program."""
+    def usage(self) -> Usage:
+        """What the README says of how the export is used."""
 
     def write(self, folder: Path, order: Order) -> Mapping[str, Any]:
         """Write all files of the format into an empty folder; returns what else there is to say of them.

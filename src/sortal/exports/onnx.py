@@ -12,7 +12,7 @@ from onnx import ModelProto
 from sortal.engines.inspection import inspect
 from sortal.engines.onnx import OnnxGraph
 from sortal.exports import describe
-from sortal.exports.graphs import IMAGE, described, of_any_size, simplified
+from sortal.exports.graphs import IMAGE, IMAGES, described, of_any_size, simplified
 from sortal.exports.kind import FLOAT16, FLOAT32, INT8, Answers, AnySize, Order, Told
 from sortal.preprocess import Preprocess, network_pixels, open_rgb
 
@@ -67,12 +67,20 @@ def inspected(path: Path, about: Mapping[str, Any]) -> tuple[OnnxGraph, Preproce
     return OnnxGraph(data, limited=True), preprocess
 
 
+def _interface(about: Mapping[str, Any]) -> list[str]:
+    return [
+        f"`{MODEL}` takes `{IMAGES}`, `{ANY_SIZE}` one `{IMAGE}`.",
+        *describe.prepared(about),
+        f"The `{IMAGE}` of `{ANY_SIZE}` {describe.of_any_size(about)}",
+    ]
+
+
 class Onnx:
     """`model.onnx` takes `images` as they are prepared everywhere else, `any_size.onnx` one `image` as it is decoded."""
 
     precisions = (FLOAT32, FLOAT16, INT8)
     holds_code = False
-    example = "onnx.py"
+    usage = describe.Usage(examples=("onnx.py", "any_size.py"), interface=_interface)
 
     def write(self, folder: Path, order: Order) -> Mapping[str, Any]:
         model, decided = model_of(order)

@@ -35,7 +35,7 @@ class OpenVino:
 
     precisions = (FLOAT32, BFLOAT16, INT8)
     holds_code = False
-    example = "openvino.py"
+    usage = describe.Usage(examples=("openvino.py",))
 
     def write(self, folder: Path, order: Order) -> Mapping[str, Any]:
         from sortal.exports.graphs import simplified

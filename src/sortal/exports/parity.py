@@ -271,7 +271,7 @@ def told_of_files(found: Mapping[str, Any]) -> list[str]:
         apart, allowed = f"{found['max_difference']:.2g}", f"{found['tolerance']:g}"
         lines = [
             f"The form for images of any size was run on {found['images']:,} of those files, whole as its runtime decodes",
-            f"them. Probabilities differ from those of prepared pixels by {apart} at most, labels of {found['flips']:,}.",
+            f"them. Probabilities differ from those of prepared pixels by {apart} at most, {found['flips']:,} labels differ.",
             f"Allowed are {allowed}: resampling inside a graph is not Pillow's to the last bit, Pillow decodes large JPEGs at",
             "a fraction of their size, and a browser has a decoder of its own.",
         ]

@@ -23,16 +23,17 @@ class Safetensors:
 
     precisions = (FLOAT32,)
     holds_code = False
-    example = "safetensors.py"
+    usage = describe.Usage(
+        examples=("safetensors.py",),
+        before="PyTorch and safetensors are needed, and no library of networks; `loader.py` gives the weights to `network.py`.",
+        ours="`loader.py`, `preprocess.py`, `decision.py` and the program above",
+    )
 
     def write(self, folder: Path, order: Order) -> Mapping[str, Any]:
         order.engine().export(order.bundle, folder, "code", json.dumps(order.about, ensure_ascii=False))
         (folder / LOADER).write_text(describe.example("loader.py"), encoding="utf-8")
         describe.write_modules(folder)
-        return {
-            "model": [WEIGHTS, CODE, LOADER],
-            "before": ["PyTorch and safetensors are needed, and no library of networks.", ""],
-        }
+        return {"model": [WEIGHTS, CODE, LOADER]}
 
     @contextmanager
     def open(self, folder: Path, about: Mapping[str, Any]) -> Iterator[Answers]:

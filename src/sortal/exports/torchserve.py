@@ -36,12 +36,40 @@ LARGEST = 1 << 31
 """Bytes of a member; no graph is larger, since it is one protocol buffer."""
 
 
+BEFORE = (
+    "TorchServe needs Java (`apt install default-jre-headless`), PyTorch, and setuptools before 81; the handler needs ONNX "
+    "Runtime, NumPy and Pillow. The second command goes on running in this folder; ask from another terminal. "
+    "`--disable-token-auth` lets whoever reaches the port ask."
+)
+
+
+def _interface(about: Mapping[str, Any]) -> list[str]:
+    several = about["task"] == "multi-label"
+    said = (
+        "`labels`, the most probable first" if several else
+        "`label` (null where nothing is said), its `probability` (or that of the likeliest)"
+    )  # fmt: skip
+    return [
+        "The bytes of an image file go in, as the body of a request, or as `data` or `image` of a form. JSON comes out: "
+        f"{said}, and `top`, the five likeliest, each with `label` and `probability`. What is no image is answered with status "
+        "400 and `error`.",
+        f"{describe.cropped(about)}; the handler does that, and decodes.",
+    ]
+
+
 class TorchServe:
     """`classifier.mar` takes the bytes of image files, as `curl -T` sends them, and answers with JSON."""
 
     precisions = (FLOAT32, INT8)
     holds_code = False
-    example = "torchserve.console"
+    usage = describe.Usage(
+        examples=("torchserve.console",),
+        before=BEFORE,
+        interface=_interface,
+        decided_by="the handler keeps to it",
+        proved="Its handler was run by ONNX Runtime, without TorchServe around it,",
+        ours="The handler, `preprocess.py` and `decision.py` in the archive",
+    )
 
     def write(self, folder: Path, order: Order) -> Mapping[str, Any]:
         model, decided = model_of(order)
@@ -55,7 +83,7 @@ class TorchServe:
         with zipfile.ZipFile(folder / ARCHIVE, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, data in members.items():
                 archive.writestr(zipfile.ZipInfo(name, STAMP), data, zipfile.ZIP_DEFLATED)
-        return {"model": [ARCHIVE], "before": [BEFORE, ""], **decided}
+        return {"model": [ARCHIVE], **decided}
 
     @contextmanager
     def open(self, folder: Path, about: Mapping[str, Any]) -> Iterator[Answers]:
@@ -80,12 +108,6 @@ class TorchServe:
 
     def open_any_size(self, folder: Path, about: Mapping[str, Any]) -> AbstractContextManager[AnySize] | None:
         return None
-
-
-BEFORE = (
-    "TorchServe needs Java and, for itself, PyTorch: `apt install default-jre-headless`, `pip install torchserve torch`; the\n"
-    "handler needs `onnxruntime`, `numpy` and `pillow`, as `requirements.txt` in the archive says."
-)
 
 
 def _unpack(path: Path, place: Path) -> None:

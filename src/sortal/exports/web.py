@@ -13,9 +13,9 @@ from sortal.data.download import fetch
 from sortal.data.official import OfficialFile
 from sortal.data.store import Cache
 from sortal.errors import DataError
-from sortal.exports import browser
+from sortal.exports import browser, describe
 from sortal.exports.code import require_ours
-from sortal.exports.graphs import described, of_any_size
+from sortal.exports.graphs import IMAGE, described, of_any_size
 from sortal.exports.kind import FLOAT32, INT8, Answers, AnySize, Order
 from sortal.exports.onnx import model_of
 
@@ -34,12 +34,34 @@ LARGEST = 64 << 20
 """Bytes of one file of the runtime, at most."""
 
 
+BEFORE = (
+    "Put the folder on any web server; a page opened as a file cannot load the runtime. `onnxruntime-web` {runtime[version]} "
+    "(MIT, Microsoft) lies beside the page, nothing is loaded from elsewhere, and the content security policy of `index.html` "
+    "lets nothing out. Below the commands is a page of your own: put it beside `classify.js`, in a copy of the folder, since "
+    "sortal opens no export to which a file was added."
+)
+
+
+def _interface(about: Mapping[str, Any]) -> list[str]:
+    return [
+        f"`index.html` takes any image file that the browser reads. `pixelsOf` in `classify.js` decodes it; the `{IMAGE}` of "
+        f"`{MODEL}` {describe.of_any_size(about)}"
+    ]
+
+
 class Web:
     """`index.html` classifies what is dropped on it; everything it needs lies beside it."""
 
     precisions = (FLOAT32, INT8)
     holds_code = False
-    example = "web.console"
+    usage = describe.Usage(
+        examples=("web.console", "web.html"),
+        before=BEFORE,
+        interface=_interface,
+        decided_by="`decide` in `classify.js` reads it",
+        proved="The page's own code was run in headless Chromium",
+        ours="The page, its style and its scripts, but not `onnxruntime-web`,",
+    )
 
     def write(self, folder: Path, order: Order) -> Mapping[str, Any]:
         browser.program()  # raises where there is none to prove it in
@@ -52,7 +74,6 @@ class Web:
         return {
             "model": [MODEL],
             "runtime": {"name": "onnxruntime-web", "version": version, "licence": "MIT"},
-            "before": [BEFORE.format(version=version), ""],
             **decided,
         }
 
@@ -74,11 +95,6 @@ def _opened(folder: Path, about: Mapping[str, Any]) -> Iterator[browser.Work]:
         require_ours(folder / name, (browser.PAGE / name).read_bytes().decode())
     with browser.running(folder, len(about["classes"]), novelty=about.get("novelty") is not None) as work:
         yield work
-
-
-BEFORE = """Put the folder on any web server; a page opened as a file cannot load the runtime. `onnxruntime-web` {version} (MIT,
-Microsoft) lies beside the page, nothing is loaded from elsewhere, and its content security policy lets nothing out. In a
-page of your own, `classify.js` has `open`, `pixelsOf`, `classify` and `decide`."""
 
 
 def _runtime(folder: Path, order: Order) -> str:

@@ -202,10 +202,9 @@ def _written(place: Path, kind: Kind, order: Order, images: Labelled, max_loss: 
         try:
             part.mkdir()
             said = dict(kind.write(part, order))
-            found, notes = _proved(kind, part, order, said, images, max_loss, observe)
-            notes["before"] = said.pop("before", [])
-            describe.write_example(part, kind.example)
-            text = describe.readme(order.about, found, example=describe.example(kind.example), notes=notes)
+            found, files = _proved(kind, part, order, said, images, max_loss, observe)
+            describe.write_examples(part, kind.usage)
+            text = describe.readme({**order.about, **said}, found, kind.usage, files=files)
             (part / README).write_text(text, encoding="utf-8")
             seal(part, {**order.about, **said, "parity": found})
             for member in part.iterdir():
@@ -221,8 +220,8 @@ def _written(place: Path, kind: Kind, order: Order, images: Labelled, max_loss: 
 
 def _proved(
     kind: Kind, part: Path, order: Order, said: dict[str, Any], images: Labelled, max_loss: float, observe: Observer
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Run the export and the bundle on the same images; raises `ParityError`. The table, and what else the README says."""
+) -> tuple[dict[str, Any], list[str]]:
+    """Run the export and the bundle on the same images; raises `ParityError`. The table, and what the README says of files."""
     bundle, judge = order.bundle, task(order.bundle.task)
     graph, rule, about = predictor(bundle), Rule.of(bundle, judge), {**order.about, **said}
 
@@ -246,15 +245,15 @@ def _proved(
         sizes=(sum((part / name).stat().st_size for name in said["model"]), bundle.graph.stat().st_size),
     )
     parity.require(found, f"{order.about['kind']} in {order.precision}")
-    table, notes = found.to_json(), {}
+    table, files = found.to_json(), list[str]()
     opened = kind.open_any_size(part, about)
     if opened is not None:
         with opened as any_size:
             table["any_size"] = parity.of_files(
                 any_size, told, images.judged, rule=rule, precision=order.precision, observe=observe
             )
-        notes["proof"] = parity.told_of_files(table["any_size"])
-    return table, notes
+        files = parity.told_of_files(table["any_size"])
+    return table, files
 
 
 def _both(answers: Answers, source: Answers, pixels: StoredPixels, name: str, observe: Observer) -> tuple[Told, Told]:
