@@ -1,8 +1,9 @@
 """Training steps of a recipe by the engine's own session, timed and profiled; a process of its own, for the benchmarks.
 
-Prints one JSON object: images per second, arithmetic per second, the machine's bf16 peak measured just before and after by a
-product of two 2048 x 2048 matrices, and which operations the time goes to. With --plain it steps the same network as one would
-by hand: bf16 autocast and channels last, a batch of random images, SGD with momentum.
+Prints one JSON object: images per second, arithmetic per second, the device's bf16 peak measured just before and after by a
+product of two square matrices (2048 a side on a processor, 8192 on an accelerator), and which operations the device's time goes
+to. With --plain it steps the same network as one would by hand: bf16 autocast and channels last, a batch of random images, SGD
+with momentum. On an accelerator steps are queued one after the other and waited for at the end, as a training does.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from sortal.data.samples import Samples
+from sortal.engines.torch import device as devices
 from sortal.engines.torch.engine import ENGINE
 from sortal.engines.torch.session import TorchSession
 from sortal.preprocess import Preprocess
@@ -27,6 +29,8 @@ from sortal.recipe import Recipe, override, parse, presets
 SKIPPED = 3
 SHOWN = 8
 """Operations that a profile names."""
+QUEUED = 20
+"""Steps that an accelerator is given before anyone waits for it."""
 
 
 class Noise:
@@ -40,14 +44,18 @@ class Noise:
 
 
 def peak() -> float:
-    """bf16 arithmetic that this machine sustains, operations a second, the best of five."""
-    a, b = (torch.randn(2048, 2048).to(torch.bfloat16) for _ in range(2))
-    return 2 * 2048**3 / min(seconds(lambda: a @ b) for _ in range(5))
+    """bf16 arithmetic that the device sustains, operations a second, the best of five."""
+    side, place = (8192 if devices.accelerator() else 2048), devices.device()
+    a, b = (torch.randn(side, side, device=place).to(torch.bfloat16) for _ in range(2))
+    return 2 * side**3 / min(seconds(lambda: a @ b) for _ in range(5))
 
 
 def seconds(action: Callable[[], object]) -> float:
+    """Until the device has done it."""
+    devices.wait(devices.device())
     began = time.perf_counter()
     action()
+    devices.wait(devices.device())
     return time.perf_counter() - began
 
 
@@ -65,20 +73,20 @@ def stepper(session: TorchSession, *, plain: bool) -> Callable[[], object]:
     """One training step after the other: the session's, or those one would write by hand."""
     batches = iter([batch for epoch in range(200) for batch in session.batches(epoch)][:-1])
     if not plain:
-        return lambda: float(session.train_step(next(batches), 1.0, 0.9))
-    model = session.model.to(memory_format=torch.channels_last).train()
+        return lambda: session.train_step(next(batches), 1.0, 0.9)
+    model, place = session.model.to(memory_format=torch.channels_last).train(), session.device
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     size, channels = session.recipe.image_size, session.recipe.channels
-    images = torch.rand(session.recipe.batch_size, channels, size, size).to(memory_format=torch.channels_last)
-    labels = torch.arange(len(images)) % 10
+    images = torch.rand(session.recipe.batch_size, channels, size, size, device=place).to(memory_format=torch.channels_last)
+    labels = (torch.arange(len(images)) % 10).to(place)
 
-    def by_hand() -> float:
+    def by_hand() -> torch.Tensor:
         optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(place.type, torch.bfloat16):
             loss = torch.nn.functional.cross_entropy(model(images), labels)
         loss.backward()
         optimizer.step()
-        return loss.item()
+        return loss
 
     return by_hand
 
@@ -91,30 +99,37 @@ def operations(step: Callable[[], object]) -> int:
 
 
 def shares(step: Callable[[], object], count: int = 3) -> dict[str, float]:
-    """Which operations the processor's time goes to, largest first, as shares of all."""
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+    """Which operations the time goes to, largest first, as shares of all: the processor's, or the accelerator's."""
+    place = devices.device()
+    activities = [ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * (place.type == "cuda")]
+    with profile(activities=activities) as profiler:
         for _ in range(count):
             step()
-    events = sorted(profiler.key_averages(), key=lambda event: -event.self_cpu_time_total)
-    total = sum(event.self_cpu_time_total for event in events)
-    return {event.key: round(event.self_cpu_time_total / total, 3) for event in events[:SHOWN]}
+        devices.wait(place)
+    kind = "self_device_time_total" if place.type == "cuda" else "self_cpu_time_total"
+    times = {event.key: getattr(event, kind) for event in profiler.key_averages()}
+    total = sum(times.values())
+    largest = sorted(times, key=lambda name: -times[name])[:SHOWN]
+    return {name: round(times[name] / total, 3) for name in largest}
 
 
 def measured(recipe: Recipe, steps: int, *, plain: bool) -> dict[str, Any]:
     session = opened(recipe, recipe.batch_size * 20)
     step = stepper(session, plain=plain)
+    at_once = QUEUED if session.device.type == "cuda" else 1
     for _ in range(SKIPPED):
         step()
     work = operations(step)
     before = peak()
-    times = [seconds(step) for _ in range(steps)]
+    times = [seconds(lambda: [step() for _ in range(at_once)]) / at_once for _ in range(max(1, steps // at_once))]
     best = max(before, peak())
     found = session.recipe
     median = statistics.median(times)
     return {
-        "images_per_second": recipe.batch_size * steps / sum(times), "operations_per_image": work / recipe.batch_size,
+        "images_per_second": recipe.batch_size / statistics.mean(times), "operations_per_image": work / recipe.batch_size,
         "operations_per_second": work / median, "peak_operations_per_second": best, "share_of_peak": work / median / best,
         "precision": "bf16" if plain else found.precision, "layout": "channels_last" if plain else found.layout,
+        "compiled": "off" if plain else found.compiled,
         "profile": shares(step),
     }  # fmt: skip
 

@@ -25,19 +25,19 @@ def path(tmp_path: Path) -> Path:
 
 def test_what_was_put_is_known_at_once_and_after_closing(path: Path) -> None:
     with Facts(path) as facts:
-        assert facts.get(ONE) is None
+        assert facts.get([ONE]) == [None]
         facts.put(ONE, KNOWN)
-        assert facts.get(ONE) == KNOWN
+        assert facts.get([ONE]) == [KNOWN]
     with Facts(path) as facts:
-        assert facts.get(ONE) == KNOWN
-        assert facts.get(TWO) is None
+        assert facts.get([ONE]) == [KNOWN]
+        assert facts.get([TWO]) == [None]
 
 
 def test_a_problem_is_remembered_too(path: Path) -> None:
     with Facts(path) as facts:
         facts.put(ONE, ImageFacts(None, None, None, None, problem="not an image"))
     with Facts(path) as facts:
-        assert facts.get(ONE) == ImageFacts(None, None, None, None, "", "not an image")
+        assert facts.get([ONE])[0] == ImageFacts(None, None, None, None, "", "not an image")
 
 
 def test_looks_come_back_by_content_and_none_where_nothing_was_decoded(path: Path) -> None:
@@ -61,7 +61,7 @@ def test_every_hash_comes_back(path: Path, phash: int) -> None:
         facts.put(ONE, ImageFacts(1, 1, phash, False))
         facts.flush()
     with Facts(path) as facts:
-        found = facts.get(ONE)
+        found = facts.get([ONE])[0]
     assert found is not None
     assert found.phash == phash
 
@@ -71,7 +71,7 @@ def test_facts_of_another_version_are_not_believed(path: Path, monkeypatch: pyte
         facts.put(ONE, KNOWN)
     monkeypatch.setattr(module, "VERSION", "2/99")
     with Facts(path) as facts:
-        assert facts.get(ONE) is None
+        assert facts.get([ONE]) == [None]
 
 
 def test_more_facts_than_one_bundle_are_all_written(path: Path) -> None:
@@ -80,7 +80,7 @@ def test_more_facts_than_one_bundle_are_all_written(path: Path) -> None:
         for content in contents:
             facts.put(content, KNOWN)
     with Facts(path) as facts:
-        assert all(facts.get(content) == KNOWN for content in contents)
+        assert facts.get(contents) == [KNOWN] * len(contents)
 
 
 def test_assigned_sides_belong_to_their_data_set_and_shares(path: Path) -> None:
@@ -110,7 +110,8 @@ def test_several_processes_write_at_once_and_nothing_is_lost(path: Path) -> None
     assert [process.wait(60) for process in processes] == [0, 0, 0]
     with Facts(path) as facts:
         for number in range(3):
-            assert all(facts.get(f"{number * 1000 + row:064x}") == ImageFacts(row, 1, row, False) for row in range(300))
+            contents = [f"{number * 1000 + row:064x}" for row in range(300)]
+            assert facts.get(contents) == [ImageFacts(row, 1, row, False) for row in range(300)]
 
 
 def test_a_file_that_is_no_database_is_set_aside_with_a_note(path: Path) -> None:
@@ -119,7 +120,7 @@ def test_a_file_that_is_no_database_is_set_aside_with_a_note(path: Path) -> None
     events: list[Event] = []
     with Facts(path, events.append) as facts:
         facts.put(ONE, KNOWN)
-        assert facts.get(ONE) == KNOWN
+        assert facts.get([ONE]) == [KNOWN]
     assert [type(event) for event in events] == [Note]
     assert "damaged" in events[0].text
     assert [file.read_bytes()[:4] for file in path.parent.glob("*.damaged-*")] == [b"this"]
@@ -134,10 +135,10 @@ def test_damage_inside_the_file_is_found_when_it_is_touched_and_set_aside(path: 
     path.write_bytes(damaged)
     events: list[Event] = []
     with Facts(path, events.append) as facts:
-        assert facts.get(f"{7:064x}") is None
+        assert facts.get([f"{7:064x}"]) == [None]
         facts.put(ONE, KNOWN)
         facts.flush()
-        assert facts.get(ONE) == KNOWN
+        assert facts.get([ONE]) == [KNOWN]
     assert len(events) == 1
 
 
@@ -159,4 +160,4 @@ def test_a_write_waits_for_another_writer(path: Path, monkeypatch: pytest.Monkey
         other.execute("ROLLBACK")
         other.close()
         facts.flush()  # nothing was lost meanwhile
-        assert facts.get(ONE) == KNOWN
+        assert facts.get([ONE]) == [KNOWN]

@@ -12,7 +12,7 @@ def seen(image: Image.Image, kind: str = "PNG", **options: object) -> Looks:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     decoded, width, height, _ = open_rgb(buffer.getvalue(), at_least=64)
-    return look(decoded, buffer.getvalue(), (width, height))
+    return look([decoded], [buffer.getvalue()], [(width, height)])[0]
 
 
 def number(looks: Looks, name: str) -> np.ndarray:
@@ -83,7 +83,7 @@ def test_make_model_and_software_are_read_from_the_exif_data_also_of_a_turned_pi
 def test_damaged_exif_data_counts_as_none(raw):
     picture = noise()
     picture.info["exif"] = raw
-    assert look(picture, b"", picture.size).made == ""
+    assert look([picture], [b""], [picture.size])[0].made == ""
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (2, 2)])
@@ -94,3 +94,20 @@ def test_the_smallest_pictures_have_numbers_too(size):
 def test_a_large_picture_is_judged_small():
     large = noise(64).resize((640, 640), Image.Resampling.NEAREST)
     np.testing.assert_allclose(seen(large).numbers[:5], seen(noise(64)).numbers[:5], rtol=0.05, atol=0.5)
+
+
+def test_pictures_looked_at_together_have_the_looks_that_each_has_alone():
+    pictures = [noise(32, seed) for seed in range(3)] + [noise(96), Image.new("RGB", (32, 32), "red"), noise(32, 9)]
+    datas, sizes = [bytes(number) for number in range(len(pictures))], [picture.size for picture in pictures]
+    together = look(pictures, datas, sizes)
+    for looks, *one in zip(together, pictures, datas, sizes, strict=True):
+        (alone,) = look(*([each] for each in one))
+        np.testing.assert_allclose(looks.numbers, alone.numbers, atol=1e-4)
+        assert (looks.pixels, looks.bytes) == (alone.pixels, alone.bytes)
+
+
+def test_grey_levels_are_pillows():
+    picture = noise(10)
+    ordered = np.sort(np.asarray(picture.convert("L")), axis=None)
+    assert (number(seen(picture), "darkest"), number(seen(picture), "lightest")) == (ordered[1], ordered[-2])
+    assert number(seen(picture), "contrast") == pytest.approx(np.asarray(picture.convert("L")).std(), rel=1e-5)

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from sortal.data.phash import perceptual_hash
+from sortal.data.phash import perceptual_hashes
+
+
+def perceptual_hash(image: Image.Image) -> int:
+    (hashed,) = perceptual_hashes([image])
+    return hashed
 
 
 def scene(seed: int) -> Image.Image:
@@ -52,3 +57,9 @@ def test_the_transform_is_the_discrete_cosine_transform_by_its_definition() -> N
     bits = np.unpackbits(np.frombuffer(perceptual_hash(ramp).to_bytes(8, "big"), np.uint8)).reshape(8, 8)
     assert not bits[1:].any()
     assert bits[0].any()
+
+
+def test_images_hashed_together_have_the_hashes_that_each_has_alone():
+    images = [scene(seed) for seed in range(4)] + [Image.new("RGB", (7, 90), "blue")]
+    assert perceptual_hashes(images) == [perceptual_hash(image) for image in images]
+    assert perceptual_hashes([]) == []

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageEnhance
 
-from sortal.data.phash import perceptual_hash
+from sortal.data.phash import perceptual_hashes
 from sortal.health.near import NEAR, near_groups, near_pairs
 
 
@@ -126,5 +126,5 @@ def test_pictures_saved_again_halved_or_brightened_are_near_copies_and_others_ar
         ImageEnhance.Brightness(pictures[2]).enhance(1.05),
         pictures[3].convert("L"),
     ]
-    hashes = [perceptual_hash(image) for image in pictures + altered]
+    hashes = perceptual_hashes(pictures + altered)
     assert groups(hashes) == [[0, 12], [1, 13], [2, 14], [3, 15]]

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -84,20 +84,28 @@ class Facts:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def get(self, content: str) -> ImageFacts | None:
-        """What is known about the image with this SHA-256 (hexadecimal)."""
-        key = bytes.fromhex(content)
-        query = "SELECT width, height, phash, grey, note, problem FROM opened WHERE content = ? AND version = ?"
+    def get(self, contents: Sequence[str]) -> list[ImageFacts | None]:
+        """What is known about each of the images with these SHA-256 (hexadecimal); None for one that was never opened."""
+        keys = [bytes.fromhex(content) for content in contents]
+        known: dict[bytes, ImageFacts] = {}
         with self._lock:
-            if key in self._unwritten:
-                return self._unwritten[key]
-            row = self._guarded(lambda connection: connection.execute(query, (key, VERSION)).fetchone())
-        if row is None:
-            return None
-        width, height, phash, grey, note, problem = row
-        return ImageFacts(
-            width, height, None if phash is None else phash % 2**64, None if grey is None else bool(grey), note, problem
-        )
+            for part in _parts(keys):
+                query = (
+                    "SELECT content, width, height, phash, grey, note, problem FROM opened "
+                    f"WHERE version = ? AND content IN ({', '.join('?' * len(part))})"
+                )
+                rows = self._guarded(lambda connection, q=query, p=part: connection.execute(q, (VERSION, *p)).fetchall())  # type: ignore[misc]
+                for key, width, height, phash, grey, note, problem in rows:
+                    known[key] = ImageFacts(
+                        width,
+                        height,
+                        None if phash is None else phash % 2**64,
+                        None if grey is None else bool(grey),
+                        note,
+                        problem,
+                    )
+            known |= {key: self._unwritten[key] for key in keys if key in self._unwritten}
+        return [known.get(key) for key in keys]
 
     def looks(self, contents: Sequence[str]) -> list[Looks | None]:
         """What each of the images looks like; None for one that was never decoded."""
@@ -105,8 +113,7 @@ class Facts:
         keys = [bytes.fromhex(content) for content in contents]
         known: dict[bytes, Looks] = {}
         with self._lock:
-            for start in range(0, len(keys), BUFFERED):
-                part = keys[start : start + BUFFERED]
+            for part in _parts(keys):
                 marks = ", ".join("?" * len(part))
                 query = f"SELECT content, numbers, pixels, bytes, made FROM looks WHERE version = ? AND content IN ({marks})"
                 rows = self._guarded(lambda connection, q=query, p=part: connection.execute(q, (VERSION, *p)).fetchall())  # type: ignore[misc]
@@ -216,6 +223,11 @@ class Facts:
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
         text = f"the file of remembered facts was damaged: it is now {aside}, a new one was begun, images are opened again"
         self._observe(Note(text, "warning"))
+
+
+def _parts(keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """As many as one question may name."""
+    return (keys[start : start + BUFFERED] for start in range(0, len(keys), BUFFERED))
 
 
 def _write(connection: sqlite3.Connection, statement: str, rows: list[tuple[object, ...]]) -> None:

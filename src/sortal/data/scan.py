@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,7 +23,7 @@ from sortal.data.keeping import PixelKeeper
 from sortal.data.layout import Listing, read_tree
 from sortal.data.looks import look
 from sortal.data.parallel import ordered, told
-from sortal.data.phash import perceptual_hash
+from sortal.data.phash import perceptual_hashes
 from sortal.data.sources import FolderSource, TarSource, ZipSource, is_tar, is_zip
 from sortal.data.tables import read_csv, read_parquet
 from sortal.errors import DataError, UnreadableImage
@@ -36,6 +37,7 @@ NOT_AN_IMAGE = "not an image"
 DECODED_SIDE = 256
 GLIMPSED = 16  # images whose headers are read to guess what a training will want
 SMALL = 64  # pixels up to which it also matters whether they are grey
+TOGETHER, PIXELS_TOGETHER = 64, 64 * 64 * 64  # images, and their pixels, that are opened at a time
 CHUNK = 4096  # rows that are held as Python objects before they become columns
 
 
@@ -88,9 +90,10 @@ def scan(
     listing = list_images(Path(data))
     try:
         _check_classes(listing)
-        keeper = keep(_glimpse(listing))
+        glimpse = _glimpse(listing)
+        keeper = keep(glimpse)
         with contextlib.nullcontext() if keeper is None else keeper:
-            return _opened(listing, facts, keeper, max_pixels, observe, workers)
+            return _opened(listing, facts, keeper, max_pixels, observe, workers, side=int(glimpse.side))
     finally:
         facts.flush()
         listing.source.close()
@@ -164,16 +167,30 @@ class _Opened:
 
 
 def _opened(
-    listing: Listing, facts: Facts, keeper: PixelKeeper | None, max_pixels: int, observe: Observer, workers: int | None
+    listing: Listing,
+    facts: Facts,
+    keeper: PixelKeeper | None,
+    max_pixels: int,
+    observe: Observer,
+    workers: int | None,
+    *,
+    side: int,
 ) -> Scanned:
-    def open_one(row: int) -> _Opened:
-        return _open(listing, row, facts, keeper, max_pixels)
+    """`side` is about how many pixels the longer sides have: small images are opened several at a time."""
 
-    found = ordered(open_one, range(len(listing.names)), workers)
+    def open_some(rows: range) -> list[_Opened]:
+        return _open(listing, rows, facts, keeper, max_pixels)
+
+    count = len(listing.names)
+    together = max(1, min(TOGETHER, PIXELS_TOGETHER // max(1, side) ** 2))
+    parts = (range(low, min(count, low + together)) for low in range(0, count, together))
+    if together == TOGETHER:
+        workers = workers or 1  # with so little to decode it is Python that takes the time, and threads would only wait for it
+    found = chain.from_iterable(ordered(open_some, parts, workers))
     batches: list[pa.RecordBatch] = []
     rows: list[dict[str, Any]] = []
     decoded = 0
-    for row, opened in enumerate(told(found, what="scan", total=len(listing.names), observe=observe)):
+    for row, opened in enumerate(told(found, what="scan", total=count, observe=observe)):
         decoded += opened.decoded
         if keeper is not None and opened.pixels is not None and opened.content is not None:
             keeper.put(opened.content, opened.pixels)
@@ -187,33 +204,72 @@ def _opened(
     return Scanned(Manifest(table, classes, str(listing.root), listing.given_splits), decoded)
 
 
-def _open(listing: Listing, row: int, facts: Facts, keeper: PixelKeeper | None, max_pixels: int) -> _Opened:
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """An image that was decoded for the first time."""
+
+    content: str
+    data: bytes
+    image: Image.Image
+    size: tuple[int, int]
+    """Full width and height in pixels."""
+    note: str
+    pixels: NDArray[np.uint8] | None
+
+
+def _open(listing: Listing, rows: Sequence[int], facts: Facts, keeper: PixelKeeper | None, max_pixels: int) -> list[_Opened]:
+    """What became of each row; those that are new are measured together."""
+    read = [_read(listing, row) for row in rows]
+    contents = [None if isinstance(data, ImageFacts) else hashlib.sha256(data).hexdigest() for data in read]
+    known = dict(zip(there := [each for each in contents if each is not None], facts.get(there), strict=True))
+    opened: list[_Opened | _Seen] = []
+    for content, data in zip(contents, read, strict=True):
+        if isinstance(data, ImageFacts) or content is None:
+            assert isinstance(data, ImageFacts)
+            opened.append(_Opened(None, data, decoded=False))
+        else:
+            opened.append(_open_one(content, data, known[content], facts, keeper, max_pixels))
+    new = _measure([each for each in opened if isinstance(each, _Seen)], facts)
+    return [next(new) if isinstance(each, _Seen) else each for each in opened]
+
+
+def _read(listing: Listing, row: int) -> bytes | ImageFacts:
     try:
-        data = listing.source.read(listing.names[row])
+        return listing.source.read(listing.names[row])
     except UnreadableImage as error:
-        return _Opened(None, _unreadable(error), decoded=False)
-    content = hashlib.sha256(data).hexdigest()
+        return _unreadable(error)
+
+
+def _open_one(
+    content: str, data: bytes, known: ImageFacts | None, facts: Facts, keeper: PixelKeeper | None, max_pixels: int
+) -> _Opened | _Seen:
     wanted = keeper if keeper is not None and keeper.wants(content) else None
-    known = facts.get(content)
     if known is not None and (known.width or 0) * (known.height or 0) <= max_pixels:
         if wanted is None or known.problem:
             return _Opened(content, known, decoded=False)
         return _Opened(content, known, decoded=True, pixels=stored_pixels(data, wanted.preprocess))
-    looks, pixels = None, None
     try:
         image, width, height, note = open_rgb(data, at_least=DECODED_SIDE, max_pixels=max_pixels)
-        if wanted is not None:
-            pixels = _pixels(data, image, (width, height), wanted)
+        pixels = None if wanted is None else _pixels(data, image, (width, height), wanted)
+        return _Seen(content, data, image, (width, height), note, pixels)
     except TooManyPixels as error:
         # Not remembered: it depends on the limit, and reading a header costs nothing.
         return _Opened(content, _unreadable(error), decoded=False)
     except UnreadableImage as error:
         found = _unreadable(error)
-    else:
-        found = ImageFacts(width, height, perceptual_hash(image), _is_grey(image), note)
-        looks = look(image, data, (width, height))
-    facts.put(content, found, looks)
-    return _Opened(content, found, decoded=True, pixels=pixels)
+    facts.put(content, found)
+    return _Opened(content, found, decoded=True)
+
+
+def _measure(new: Sequence[_Seen], facts: Facts) -> Iterator[_Opened]:
+    """What is to be remembered about new images, in their order."""
+    images = [each.image for each in new]
+    hashes = perceptual_hashes(images)
+    looks = look(images, [each.data for each in new], [each.size for each in new])
+    for each, phash, looked in zip(new, hashes, looks, strict=True):
+        found = ImageFacts(*each.size, phash, _is_grey(each.image), each.note)
+        facts.put(each.content, found, looked)
+        yield _Opened(each.content, found, decoded=True, pixels=each.pixels)
 
 
 def _pixels(data: bytes, image: Image.Image, size: tuple[int, int], keeper: PixelKeeper) -> NDArray[np.uint8]:
