@@ -1,18 +1,18 @@
 """Optimisers: parameter groups with their own rates, and a state that goes to arrays and back."""
 
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim._muon import muon  # torch.optim.Muon takes nothing but matrices; this is the arithmetic inside it
 
 from sortal.recipe import Optimizer, Recipe
 
-ORTHOGONALISED: dict[str, Any] = {"ns_coefficients": (3.4445, -4.775, 2.0315), "ns_steps": 3, "eps": 1e-7}
-"""Newton-Schulz steps towards the orthogonal matrix: three, as in airbench, where torch takes five."""
+QUINTIC, STEPS, SMALLEST = (3.4445, -4.775, 2.0315), 3, 1e-7
+"""Of the Newton-Schulz iteration: its coefficients, its steps (as in airbench, where torch takes five), the smallest norm."""
 
 Group = dict[str, Any]
 
@@ -96,17 +96,24 @@ class Muon(torch.optim.Optimizer):
         assert closure is None, "gradients are there already"
         for group in self.matrices:
             moved = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if not moved:
+                continue
             weights = [_matrix(parameter, parameter) for parameter in moved]
             buffers = [_matrix(self._buffer(parameter), parameter) for parameter in moved]
             gradients = [_matrix(parameter.grad, parameter) for parameter in moved]
+            # torch's own names for many tensors at once: on an accelerator it is the number of calls that takes the time.
+            torch._foreach_lerp_(buffers, gradients, 1 - self.momentum)
+            ahead = torch._foreach_lerp(gradients, buffers, self.momentum)  # Nesterov's
             if self.fixed_norm:
-                for weight in weights:
-                    weight.mul_(len(weight) ** 0.5 / weight.norm())
-            decay = 0.0 if self.fixed_norm else group["weight_decay"]
-            muon(
-                weights, gradients, buffers, lr=group["lr"], weight_decay=decay, momentum=self.momentum, nesterov=True,
-                adjust_lr_fn="original", has_complex=False, **ORTHOGONALISED,
-            )  # fmt: skip
+                norms = torch._foreach_norm(weights)
+                torch._foreach_mul_(weights, [len(weight) ** 0.5 / norm for weight, norm in zip(weights, norms, strict=True)])
+            elif group["weight_decay"]:
+                torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+            moves = orthogonalised(ahead)
+            for move in moves:
+                if len(move) > move.shape[1]:  # a step is as large for each output, however few inputs there are (Jordan 2024)
+                    move.mul_((len(move) / move.shape[1]) ** 0.5)
+            torch._foreach_add_(weights, moves, alpha=-group["lr"])
         self.rest.step()
 
     def _buffer(self, parameter: Tensor) -> Tensor:
@@ -115,6 +122,30 @@ class Muon(torch.optim.Optimizer):
             state["momentum_buffer"] = torch.zeros_like(parameter)
         buffer: Tensor = state["momentum_buffer"]
         return buffer
+
+
+def orthogonalised(matrices: Sequence[Tensor]) -> list[Tensor]:
+    """Each matrix moved towards the orthogonal one nearest to it, in the order and the dtype that they came in.
+
+    The quintic Newton-Schulz iteration of Muon, in bf16: singular values end near 1, not at it. Those of one shape go together.
+    """
+    found: list[Tensor] = list(matrices)
+    places = defaultdict[torch.Size, list[int]](list)
+    for place, matrix in enumerate(matrices):
+        places[matrix.shape].append(place)
+    a, b, c = QUINTIC
+    for shape, some in places.items():
+        x = torch.stack([matrices[place] for place in some]).to(torch.bfloat16)
+        tall = shape[0] > shape[1]
+        if tall:
+            x = x.mT
+        x = x / torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True).clamp(min=SMALLEST)  # no singular value is above 1
+        for _ in range(STEPS):
+            gram = x @ x.mT
+            x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+        for place, matrix in zip(some, (x.mT if tall else x).to(matrices[some[0]].dtype).unbind(), strict=True):
+            found[place] = matrix
+    return found
 
 
 def _matrix(tensor: Tensor, like: Tensor) -> Tensor:
