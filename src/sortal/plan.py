@@ -45,7 +45,7 @@ LEARNING = (
 SOLVED_EPOCHS = 3
 """Of 40 iterations each; one is enough for some hundred photographs, and a solved head's further ones take milliseconds."""
 STRATEGIES: tuple[str, ...] = get_args(Recipe.model_fields["strategy"].annotation)
-WHITENED = ("brisk", "brisk_s", "brisk_l")
+WHITENED = ("brisk", "brisk_r", "brisk_s", "brisk_l")
 """Networks whose first layer has room for filters that whiten, and which the presets for small images train by Muon."""
 WHOLE_RATE = 1e-4
 """Of a pretrained network that learns without its head having learnt first (guide 003)."""

@@ -230,7 +230,7 @@ class Start(Group):
     """The filters of the first convolution become those that whiten small patches of training images, each with its negative,
     and stay so: they are the directions in which patches vary, scaled to vary alike (Page 2018; Jordan 2024). 'frozen': nothing
     of that layer learns; 'bias': its biases do, until `whiten_until`. For networks whose first layer has room for it: brisk,
-    brisk_s and brisk_l."""
+    brisk_r, brisk_s and brisk_l."""
     whiten_until: Share = 0.3
     """For whiten 'bias': share of the training in which those biases learn. Afterwards nothing is computed backwards up to the
     images."""

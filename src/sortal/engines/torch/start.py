@@ -41,7 +41,7 @@ def _first(convolutions: list[nn.Conv2d]) -> nn.Conv2d:
     if conv is None or conv.out_channels != 2 * conv.weight[0].numel() or conv.bias is None:
         raise NotSupported(
             "this network's first layer has no room for the filters that whiten patches: twice as many as a patch has numbers",
-            hint="set start.whiten = 'none', or take brisk, brisk_s or brisk_l",
+            hint="set start.whiten = 'none', or take brisk, brisk_r, brisk_s or brisk_l",
         )
     return conv
 

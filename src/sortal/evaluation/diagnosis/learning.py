@@ -11,7 +11,8 @@ LOW = {"sgd": 1e-3, "adam": 1e-5, "adamw": 1e-5, "rmsprop": 1e-5, "muon": 1e-3}
 """Rates below which hardly anything is learnt in a usual number of epochs."""
 LARGER = {
     "lenet5": "compact_s", "simple_cnn": "compact", "compact_s": "compact", "compact": "compact_l", "brisk_s": "brisk",
-    "brisk": "brisk_l",
+    "brisk": "brisk_r",
+    "brisk_r": "brisk_l",
 }  # fmt: skip
 """Of our networks, the next one that can hold more."""
 LONG = 8

@@ -3,7 +3,7 @@
 In the line of ResNet-9 (Page 2018) and airbench (Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU"):
 convolutions without bias, pooling before the norm so that less is computed after it, the strongest response of each map as its
 feature, and features scaled down so that the classes' logits start small. `compact` has a shortcut in each stage; `brisk` is
-airbench's own network, whose first layer has room for the filters that whiten patches (`start.whiten`).
+airbench's own network, whose first layer has room for the filters that whiten patches (`start.whiten`), and `brisk_r` has both.
 """
 
 from itertools import pairwise
@@ -73,8 +73,25 @@ class BriskStage(nn.Module):
         self.norm2 = ShiftNorm(after)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = functional.gelu(self.norm1(functional.max_pool2d(self.conv1(x), 2)))
+        return self.refined(self.halved(x))
+
+    def halved(self, x: Tensor) -> Tensor:
+        return functional.gelu(self.norm1(functional.max_pool2d(self.conv1(x), 2)))
+
+    def refined(self, x: Tensor) -> Tensor:
         return functional.gelu(self.norm2(self.conv2(x)))
+
+
+class BriskResidualStage(BriskStage):
+    """The same with a third convolution, and a shortcut past the second and the third."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__(before, after)
+        self.conv3 = nn.Conv2d(after, after, 3, padding=1, bias=False)
+        self.norm3 = ShiftNorm(after)
+
+    def refined(self, x: Tensor) -> Tensor:
+        return functional.gelu(x + self.norm3(self.conv3(super().refined(x))))
 
 
 def compact(channels: int, size: int) -> Body:
@@ -107,14 +124,19 @@ def brisk_l(channels: int, size: int) -> Body:
     return _brisk(channels, size, (128, 384, 512))
 
 
-def _brisk(channels: int, size: int, widths: tuple[int, int, int]) -> Body:
+def brisk_r(channels: int, size: int) -> Body:
+    """`brisk` with a third convolution and a shortcut in each stage, as airbench's network for 96% has them."""
+    return _brisk(channels, size, (64, 256, 256), stage=BriskResidualStage)
+
+
+def _brisk(channels: int, size: int, widths: tuple[int, int, int], *, stage: type[BriskStage] = BriskStage) -> Body:
     patch = PATCH[channels]
     filters = 2 * channels * patch**2  # each direction in which patches vary, and its negative
     stages = (filters, widths[0] // 2, *widths) if size >= LARGE else (filters, *widths)
     if (size - patch + 1) >> (len(stages) - 1) < 1:
         raise ValueError("the poolings leave nothing of the image")
     stem = nn.Sequential(nn.Conv2d(channels, filters, patch), nn.GELU())
-    blocks = {f"stage{n}": BriskStage(before, after) for n, (before, after) in enumerate(pairwise(stages), 1)}
+    blocks = {f"stage{n}": stage(before, after) for n, (before, after) in enumerate(pairwise(stages), 1)}
     return Body({"stem": stem, **blocks, "pool": StrongestResponse(BRISK_SCALE)}, dimensions=widths[-1])
 
 

@@ -20,6 +20,7 @@ OURS.add("compact", f"{HERE}.compact:compact", "small images from scratch: few l
 OURS.add("compact_s", f"{HERE}.compact:compact_s", "small images from scratch on a slow machine: a quarter of compact's work")
 OURS.add("compact_l", f"{HERE}.compact:compact_l", "small images from scratch on an accelerator: four times compact's work")
 OURS.add("brisk", f"{HERE}.compact:brisk", "small images from scratch with whitened patches: airbench's network")
+OURS.add("brisk_r", f"{HERE}.compact:brisk_r", "the same with shortcuts, half as much work again: where an hour is at hand")
 OURS.add("brisk_s", f"{HERE}.compact:brisk_s", "small images from scratch on a slow machine: less than a third of brisk's work")
 OURS.add("brisk_l", f"{HERE}.compact:brisk_l", "small images from scratch on an accelerator: three times brisk's work")
 OURS.add("lenet5", f"{HERE}.lenet:lenet5", "digits; the classic of 1998")
