@@ -74,6 +74,9 @@ class Machine:
     accelerator: str
     """'cuda', or '' for none."""
     name: str
+    """Of the accelerator, or of the processor."""
+    instructions: str = ""
+    """Tells processors of one name apart, as virtual ones often are, whose arithmetic units differ."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -263,6 +263,14 @@ class Grow(Group):
             raise ValueError(f"until is when images are whole, and with start = 1 they always are: leave out {self.until:g}")
         return self
 
+    def sides(self, full: int) -> int:
+        """How many different sides images have on the way.
+
+        >>> Grow(start=0.75, until=0.5).sides(32), Grow().sides(32)
+        (3, 1)
+        """
+        return 1 + -(-(full - self.first(full)) // STEP_OF_SIDES)
+
     def side(self, full: int, progress: float) -> int:
         """Pixels on each side when a share `progress` of all steps is done.
 

@@ -151,7 +151,7 @@ PRESETS.add("small_accelerated", f"{HERE}:small_accelerated", "small_images in b
 def small_accelerated() -> Recipe:
     """`small_images` on whole images in batches of 2,000: on an accelerator a step takes as long as one of 500 does.
 
-    Rates are airbench's for such batches.
+    Rates are airbench's for such batches. Not yet measured here.
     """
     base = small_images()
     optimizer = base.optimizer.model_copy(update={"rest_rate": 8.27})

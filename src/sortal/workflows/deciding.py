@@ -163,10 +163,11 @@ def _measured(engine: Engine, recipe: Recipe, geometry: Preprocess, classes: int
         "compiled",
         "runtime",
         "frozen",
+        "deterministic",
     )
     question: dict[str, Any] = {"machine": asdict(engine.machine()), "sortal": sortal.__version__}
     question |= {key: getattr(recipe, key) for key in (*of_recipe, "threads")}
-    question["thaw"] = recipe.thaw.model_dump(mode="json")
+    question |= {key: getattr(recipe, key).model_dump(mode="json") for key in ("thaw", "grow", "start")}
     if engine.machine().accelerator:  # whether compiling pays is a matter of how long the training is, to a factor of two
         question["shown"] = (images * recipe.epochs).bit_length()
     question["installed"] = {name: _version(name) for name in ("onnxruntime", "openvino", recipe.engine)}

@@ -11,9 +11,13 @@ from sortal.engines.torch.models.body import Body
 from sortal.engines.torch.network import Network
 from sortal.errors import MachineFailed, NotSupported, OutOfMemory
 from sortal.preprocess import Preprocess
-from sortal.recipe import Recipe
+from sortal.recipe import Grow, Recipe
 
 RECIPE = Recipe(model="lenet5", weights="none", strategy="scratch", image_size=16, channels=1)
+
+
+def network() -> Network:
+    return Network(Body({}, 1), torch.nn.Linear(1, 2), Preprocess(16, 16, 1, mean=(0.5,), std=(0.5,)))
 
 
 def choose(recipe: Recipe, make: Callable[[], Any] = lambda: None) -> tuple[str, str, str]:
@@ -95,7 +99,7 @@ def test_what_memory_has_no_room_for_is_out_and_with_room_for_none_fewer_images_
         choose(RECIPE)
 
 
-@pytest.mark.parametrize(("shown", "chosen"), [(10, "off"), (10**9, "on")])
+@pytest.mark.parametrize(("shown", "chosen"), [(120, "off"), (10**9, "on")])
 def test_a_network_is_compiled_where_the_training_is_long_enough_to_win_back_the_time(
     monkeypatch: pytest.MonkeyPatch, shown: int, chosen: str
 ) -> None:
@@ -103,9 +107,29 @@ def test_a_network_is_compiled_where_the_training_is_long_enough_to_win_back_the
     monkeypatch.setattr(measure.time, "perf_counter", lambda: next(clock))
     monkeypatch.setattr(measure, "_seconds_a_step", lambda *_, deterministic=None: 2.0 if deterministic is None else 1.0)
     recipe = RECIPE.model_copy(update={"precision": "float32", "layout": "nchw", "batch_size": 4})
-    found, why = measure.compiling_choice(recipe, lambda: None, size=16, classes=2, shown=shown)  # type: ignore[arg-type,return-value]
+    found, why = measure.compiling_choice(recipe, network, size=16, classes=2, shown=shown)
     assert found == chosen
-    assert "2 as it is, 4 compiled, which took 30 s" in why
+    assert "2 as it is, 4 compiled, which takes 30 s" in why
+
+
+def test_each_side_that_images_grow_to_is_compiled_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "_seconds_a_step", lambda *_, deterministic=None: 2.0 if deterministic is None else 1.0)
+    recipe = RECIPE.model_copy(update={"precision": "float32", "layout": "nchw", "batch_size": 4})
+    for grow, chosen in ((Grow(), "on"), (Grow(start=0.5), "off")):
+        clock = iter([0.0, 30.0])
+        monkeypatch.setattr(measure.time, "perf_counter", lambda clock=clock: next(clock))
+        growing = recipe.model_copy(update={"grow": grow})
+        found, why = measure.compiling_choice(growing, network, size=16, classes=2, shown=200)
+        assert found == chosen, why
+
+
+def test_a_training_that_is_over_in_a_minute_is_not_held_up_by_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[object]()
+    monkeypatch.setattr(measure, "_seconds_a_step", lambda *_, deterministic=None: asked.append(deterministic) or 0.01)
+    recipe = RECIPE.model_copy(update={"precision": "float32", "layout": "nchw", "batch_size": 4})
+    found, why = measure.compiling_choice(recipe, network, size=16, classes=2, shown=400)
+    assert (found, asked) == ("off", [None])
+    assert "about 1 s" in why
 
 
 def test_a_network_that_cannot_be_compiled_is_trained_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +140,7 @@ def test_a_network_that_cannot_be_compiled_is_trained_as_it_is(monkeypatch: pyte
 
     monkeypatch.setattr(measure, "_seconds_a_step", step)
     recipe = RECIPE.model_copy(update={"precision": "float32", "layout": "nchw"})
-    found, why = measure.compiling_choice(recipe, lambda: None, size=16, classes=2, shown=10**9)  # type: ignore[arg-type,return-value]
+    found, why = measure.compiling_choice(recipe, network, size=16, classes=2, shown=10**9)
     assert (found, why) == ("off", "it cannot be compiled here: no such kernel")
 
 

@@ -2,14 +2,22 @@
 
 import contextlib
 import ctypes
+import hashlib
 import os
+import platform
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+
+# cuBLAS repeats itself only with work space of a fixed size, which it looks up when it is first used.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 import torch
 
 from sortal.errors import MachineFailed, NotSupported
+from sortal.plan import Machine
 
+CPUINFO = Path("/proc/cpuinfo")
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 """What torch says in a plain RuntimeError where the processor's memory is used up, or a library on an accelerator got none."""
 
@@ -24,12 +32,29 @@ def device() -> torch.device:
     return torch.device(accelerator() or "cpu")
 
 
+def machine() -> Machine:
+    """What is computed on here."""
+    there = accelerator()
+    name, instructions = _processor()
+    return Machine(os.cpu_count() or 1, there, torch.cuda.get_device_name() if there else name, "" if there else instructions)
+
+
+def _processor() -> tuple[str, str]:
+    """The name that the processor gives itself, and a digest of the instruction sets that it says it has; of Linux's."""
+    said: dict[str, str] = {}
+    with contextlib.suppress(OSError):
+        for line in CPUINFO.read_text().splitlines():
+            key, _, value = line.partition(":")
+            said.setdefault(key.strip(), value.strip())
+    name = said.get("model name") or platform.processor() or platform.machine()
+    features = said.get("flags") or said.get("Features") or ""
+    return name, hashlib.sha256(features.encode()).hexdigest()[:8] if features else ""
+
+
 def make_repeatable(deterministic: bool) -> None:
     """Have an accelerator use only kernels that give the same bits each time, or whichever it likes best."""
     if not accelerator():
         return  # the processor's kernels repeat themselves as they are
-    # cuBLAS repeats itself only with work space of a fixed size, which it looks up when it is first used.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.benchmark = not deterministic
 

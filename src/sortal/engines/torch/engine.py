@@ -1,7 +1,6 @@
 """The torch engine: recipes to sessions, trained weights to graphs."""
 
 import os
-import platform
 from copy import deepcopy
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -55,9 +54,7 @@ class TorchEngine:
     """PyTorch on the accelerator if there is one, else on the processor."""
 
     def machine(self) -> Machine:
-        accelerator = devices.accelerator()
-        name = torch.cuda.get_device_name() if accelerator else platform.processor() or platform.machine()
-        return Machine(cores=os.cpu_count() or 1, accelerator=accelerator, name=name)
+        return devices.machine()
 
     def expects(self, recipe: Recipe) -> Input:
         return table.expects(

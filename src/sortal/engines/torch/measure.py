@@ -12,6 +12,7 @@ from sortal.engines.torch.compiling import compiled, step_begins
 from sortal.engines.torch.losses import summed_loss
 from sortal.engines.torch.network import Network
 from sortal.engines.torch.precision import learning
+from sortal.engines.torch.thaw import phases
 from sortal.errors import MachineFailed, OutOfMemory
 from sortal.recipe import Recipe
 
@@ -26,6 +27,8 @@ HOPELESS = 2.0
 """A candidate whose first step takes so many times the best one's time is given up: no warm-up makes up for it."""
 # A reduced precision has to earn its place; a coin toss between two timings should not decide.
 WORTHWHILE = 1.15
+LEAST = 60.0
+"""Seconds of steps below which nobody asks whether compiling pays: compiling a network takes half a minute and more."""
 
 
 def training_choice(recipe: Recipe, make: Callable[[], Network], *, size: int, classes: int) -> tuple[str, str, str]:
@@ -48,19 +51,28 @@ def training_choice(recipe: Recipe, make: Callable[[], Network], *, size: int, c
 
 
 def compiling_choice(recipe: Recipe, make: Callable[[], Network], *, size: int, classes: int, shown: int) -> tuple[str, str]:
-    """'on' if compiling the network wins back its own time while so many images are shown, else 'off'; and why."""
+    """'on' if compiling the network wins back its own time while so many images are shown, else 'off'; and why.
+
+    It is compiled anew for each side that images grow to and whenever something is thawed or frozen. A training that is over
+    before the first time would be is not held up by measuring it.
+    """
     count = batch_of(recipe.micro_batch or recipe.batch_size, size)
-    step = partial(_seconds_a_step, make(), recipe.precision, recipe.layout, (count, size), classes, float("inf"))
+    network = make()
+    kinds = len(phases(recipe, network)) * recipe.grow.sides(size)
+    step = partial(_seconds_a_step, network, recipe.precision, recipe.layout, (count, size), classes, float("inf"))
     plain = step()
+    if (whole := plain / count * shown) < LEAST:
+        return "off", f"all steps together take about {whole:.0f} s here, no longer than compiling the network would"
     began = time.perf_counter()
     try:
         quicker = step(deterministic=recipe.deterministic)
     except Exception as error:  # whatever a compiler may say of a network that it cannot take: the training goes on without it
         return "off", f"it cannot be compiled here: {str(error).splitlines()[0]}"
-    spent = time.perf_counter() - began
+    spent = (time.perf_counter() - began) * kinds
     won = (plain - quicker) / count * shown
     rates = f"measured images/s in training: {count / plain:.0f} as it is, {count / quicker:.0f} compiled"
-    return "on" if won > spent else "off", f"{rates}, which took {spent:.0f} s and would win {max(0.0, won):.0f} s"
+    times = f" {kinds} times" if kinds > 1 else ""
+    return "on" if won > spent else "off", f"{rates}, which{times} takes {spent:.0f} s and would win {max(0.0, won):.0f} s"
 
 
 def _rates(
