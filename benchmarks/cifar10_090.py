@@ -14,7 +14,9 @@ from benchmarks.harness import Result, peer, ran, sortal
 from benchmarks.reaching import compared
 
 TARGET, PROMISED = 0.90, 1.3
-WORDS = ("--recipe", "small_images")
+WORDS = ("--recipe", "small_images", "--set", "epochs=11")
+"""Three more than the recipe has: on 5,000 validation images, in batches of 2,000 of the other 45,000, eight epochs came to
+0.901, twelve to 0.907 and sixteen to 0.909."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
