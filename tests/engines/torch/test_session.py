@@ -250,8 +250,9 @@ def test_samplers_and_weights_follow_the_training_rows_alone(samples: Samples, n
     assert set(rows) == set(train)
     assert np.bincount(samples.labels_N[rows]).tolist() == [12, 12, 12]
     logits, targets = torch.zeros(9, CLASSES), torch.from_numpy(samples.labels_N[train])
-    weighted = opened(divided, loss=Loss(class_weights="inverse")).loss
-    each = [float(weighted(logits[:1], targets[number : number + 1])) for number in (0, 6, 8)]
+    weighted = opened(divided, loss=Loss(class_weights="inverse"))
+    logits, targets = logits.to(weighted.device), targets.to(weighted.device)
+    each = [float(weighted.loss(logits[:1], targets[number : number + 1])) for number in (0, 6, 8)]
     assert np.divide(each, each[0]) == pytest.approx([1, 3, 6])
 
 
@@ -371,10 +372,10 @@ def test_features_take_every_view_in_turn_and_the_plain_one(samples: Samples) ->
     )
     session = ENGINE.open(Recipe.model_validate(SCRATCH.model_dump() | {"strategy": "features"}), GEOMETRY, stored)
     rows = np.arange(17)
-    seen = np.stack([session.inputs.training(rows, epoch, 0)[0][:, 0].numpy() for epoch in range(views + 1)])
+    seen = np.stack([session.inputs.training(rows, epoch, 0)[0][:, 0].cpu().numpy() for epoch in range(views + 1)])
     assert all(sorted(column) == [-1, 0, 1, 2] for column in seen.T)
-    assert (session.inputs.plain(rows).numpy() == -1).all()
-    again = np.stack([session.inputs.training(rows, 0, 0, np.full(17, walk))[0][:, 0].numpy() for walk in range(20)])
+    assert (session.inputs.plain(rows).cpu().numpy() == -1).all()
+    again = np.stack([session.inputs.training(rows, 0, 0, np.full(17, walk))[0][:, 0].cpu().numpy() for walk in range(20)])
     assert (again[0] == seen[0]).all()
     assert all(len(set(column)) > 1 for column in again.T)  # an image that comes again in an epoch draws another view
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gc
 import hashlib
 import os
 import platform
@@ -56,6 +57,8 @@ def make_repeatable(deterministic: bool) -> None:
     if not accelerator():
         return  # the processor's kernels repeat themselves as they are
     torch.use_deterministic_algorithms(deterministic)
+    # What is called float32 is float32: a bundle's graph computes in it, and TF32 has 11 of its 24 bits.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = not deterministic
 
 
@@ -84,7 +87,8 @@ def wait(place: torch.device) -> None:
 
 
 def release(place: torch.device) -> None:
-    """Give back what an attempt that ran out of memory has left in the allocator's pieces."""
+    """Give back what an attempt that ran out of memory has left: tensors that its error still holds, the allocator's pieces."""
+    gc.collect()  # an error and the frames that it went through can hold each other
     if place.type == "cuda":
         torch.cuda.empty_cache()
 

@@ -73,6 +73,7 @@ class TorchEngine:
         if not recipe.threads:
             values["threads"] = os.cpu_count() or 1
         torch.set_num_threads(values["threads"])
+        devices.make_repeatable(recipe.deterministic)  # what is measured is what will run
         if recipe.frozen != "stored":
             values["runtime"] = "torch"
         elif recipe.runtime == "auto":
@@ -106,6 +107,7 @@ class TorchEngine:
 
     def frozen(self, recipe: Recipe, preprocess: Preprocess) -> TorchFrozen:
         torch.set_num_threads(recipe.threads or os.cpu_count() or 1)  # 0 before it is measured
+        devices.make_repeatable(recipe.deterministic)
         return TorchFrozen(recipe, preprocess, self._cut(recipe, preprocess, self._network(recipe, preprocess, classes=2)))
 
     def parameters(self, recipe: Recipe, preprocess: Preprocess, classes: int) -> Parameters:
