@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.harness import Claim, Ran, Result, peer, ran, sortal, spread, times_faster
 
-RECIPE = ("--recipe", "small_accelerated")
+RECIPE = ("--recipe", "small_accelerated", "--set", "test_views=mirror_and_shift")
 PROMISED, EPOCH_SECONDS, IMAGES = 1.0, 2.0, 50_000
 RESNET = (
     *("--recipe", "seed002_cifar10", "--set", "model=resnet18", "--set", "stem=small", "--set", "batch_size=512"),

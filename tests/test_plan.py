@@ -95,7 +95,13 @@ def test_thousands_of_small_images_get_a_network_of_their_size_and_colour() -> N
 
 
 def test_an_accelerator_trains_longer_on_small_images() -> None:
-    assert plan(CLOTHES, PROCESSOR)[0].epochs < plan(CLOTHES, GRAPHICS)[0].epochs
+    here, there = plan(CLOTHES, PROCESSOR)[0], plan(CLOTHES, GRAPHICS)[0]
+    assert here.epochs < there.epochs
+    assert here.batch_size < there.batch_size
+    assert (here.grow.start < 1, there.grow.start) == (True, 1), "kernels and graphs are made for one side"
+    fewer = plan(replace(CLOTHES, training_images=30_000), GRAPHICS)[0]
+    assert fewer.epochs > there.epochs, "large batches make too few steps of them"
+    assert fewer.batch_size < there.batch_size
 
 
 def test_few_small_images_get_a_narrow_network_and_small_batches() -> None:
@@ -115,8 +121,8 @@ def test_small_images_get_the_words_that_help_them_and_each_is_told(machine: Mac
     assert (recipe.start.whiten, recipe.start.identity, recipe.optimizer.name) == ("bias", True, "muon")
     assert (recipe.augment.alternate_flip, recipe.test_views) == (True, "mirror")
     assert {"start.whiten", "start.identity", "optimizer.name", "test_views", "augment.flip"} <= told.keys()
-    assert (recipe.grow.start < 1) == ("grow.start" in told) == (side > 24)
-    assert recipe.grow.first(recipe.image_size) in (16, 20, 28, 32, 40) or side <= 24
+    assert (recipe.grow.start < 1) == ("grow.start" in told) == (side > 24 and machine is PROCESSOR)
+    assert recipe.grow.first(recipe.image_size) in (16, 20, 28, 32, 40) or recipe.grow.start == 1
 
 
 def test_images_that_may_not_be_mirrored_are_not_mirrored_when_they_are_judged_either() -> None:
