@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import Any
 
 from benchmarks.harness import log, record, say
+from benchmarks.suite import main as suite
+from benchmarks.suite import row, table
 
 BENCHMARKS = {
     "transfer": "a folder of photographs: ours, the seeds' way, fastai; whole commands and accuracy",
@@ -45,8 +47,6 @@ def module_of(name: str) -> str:
 def main(words: list[str]) -> int:
     """Run the benchmark that `words` name, or the suite of them; 0, or 1 where a claim did not hold."""
     if words[:1] == ["suite"]:
-        from benchmarks.suite import main as suite
-
         return suite(words[1:])
     about = "\n".join(f"  {name:14} {text}" for name, text in BENCHMARKS.items())
     about += f"\n  {'suite':14} all that measure speed, as a table of ratios"
@@ -71,16 +71,10 @@ def main(words: list[str]) -> int:
 
 
 def show(entry: dict[str, Any]) -> None:
-    """The result as lines for a person."""
+    """The results for a person: one table, and what is behind each of its rows."""
+    print(table(row(result) for result in entry["results"]))
     for result in entry["results"]:
-        line = f"{result['name']}: ours {result['ours']:.4g} {result['unit']}"
-        if result["peer"] is not None:
-            line += f", peer {result['peer']:.4g}"
-        if result["ratio"] is not None:
-            line += f", ratio {result['ratio']:.1f}"
-        print(line)
-        if result["accuracy"]:
-            print("  accuracy: " + ", ".join(f"{who} {value:.4f}" for who, value in result["accuracy"].items()))
+        print(f"\n{result['name']}")
         for key, value in result["numbers"].items():
             print(f"  {key}: {value}")
         for note in result["notes"]:

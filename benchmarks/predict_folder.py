@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.harness import Claim, Ran, Result, peer, ran, say, sortal, spread, times_faster
+from benchmarks.harness import Claim, Ran, Result, peer, ran, sortal, spread, times_faster
 from benchmarks.photographs import gathered, warm
 from benchmarks.rates import in_turn
 
@@ -52,8 +52,14 @@ def run(options: argparse.Namespace) -> list[Result]:
     if others:
         found.append(against("predict-folder/ultralytics", ours, others[0], {}, count))
     else:
-        say("ultralytics is not installed: not run")
+        found.append(not_run("predict-folder/ultralytics", ours, "ultralytics is not installed"))
     return found
+
+
+def not_run(name: str, ours: Sequence[Ran], why: str) -> Result:
+    """Ours alone, with the reason why there is no peer beside it."""
+    middle = statistics.median(each.seconds for each in ours)
+    return Result(name=name, unit="seconds", ours=middle, numbers={"peer_not_run": why}, notes=[f"peer not run: {why}"])
 
 
 def right(answers: Path, folder: Path) -> float:

@@ -100,15 +100,18 @@ def row(result: Mapping[str, Any]) -> dict[str, Any]:
     claims = result["claims"]
     return {
         **{key: result[key] for key in ("name", "ours", "peer", "unit", "ratio", "accuracy")},
+        "ratio_at_least": result["numbers"].get("ratio_at_least"), "device": result["numbers"].get("device", ""),
         "target": "; ".join(claim["text"] for claim in claims),
-        "reached": all(claim["holds"] for claim in claims) if claims else None, "failed": False, "said": "",
+        "reached": all(claim["holds"] for claim in claims) if claims else None, "failed": False,
+        "said": f"peer not run: {why}" if (why := result["numbers"].get("peer_not_run")) else "",
     }  # fmt: skip
 
 
 def without(name: str, said: str, *, failed: bool = False) -> dict[str, Any]:
     """A row without figures, and why."""
     return {
-        "name": name, "ours": None, "peer": None, "unit": "", "ratio": None, "accuracy": {}, "target": "", "reached": None,
+        "name": name, "ours": None, "peer": None, "unit": "", "ratio": None, "ratio_at_least": None, "device": "",
+        "accuracy": {}, "target": "", "reached": None,
         "failed": failed, "said": said,
     }  # fmt: skip
 
@@ -128,15 +131,17 @@ def table(rows: Iterable[Mapping[str, Any]]) -> str:
     """Rows as Markdown."""
     lines = ["| benchmark | ours | peer | ratio | target | accuracy, ours and peer |", "|---|---|---|---|---|---|"]
     for each in rows:
-        if each["ratio"] is None and each["said"]:
+        if each["ours"] is None:
             lines.append(f"| {each['name']} | {each['said']} | | | | |")
             continue
         ours, theirs = (f"{each[side]:.4g} {each['unit']}" if each[side] is not None else "-" for side in ("ours", "peer"))
-        ratio = f"{each['ratio']:.2f}" if each["ratio"] is not None else "-"
+        least = f"at least {each['ratio_at_least']:.2f}" if each["ratio_at_least"] is not None else "-"
+        ratio = f"{each['ratio']:.2f}" if each["ratio"] is not None else least
         reached = "" if each["reached"] is None else ": reached" if each["reached"] else ": NOT reached"
         accuracy = ", ".join(f"{value:.4f}" for value in each["accuracy"].values())
-        said = f" ({each['said']})" if each["said"] else ""
-        lines.append(f"| {each['name']}{said} | {ours} | {theirs} | {ratio} | {each['target']}{reached} | {accuracy} |")
+        said = "; ".join(part for part in (each["device"], each["said"]) if part)
+        named = f"{each['name']} ({said})" if said else each["name"]
+        lines.append(f"| {named} | {ours} | {theirs} | {ratio} | {each['target']}{reached} | {accuracy} |")
     return "\n".join(lines)
 
 

@@ -7,7 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import crossval, fashion, harness, imbalance, kills, photographs, predict_folder, rates, suite, transfer
+from benchmarks import (
+    crossval,
+    fashion,
+    gpu_cifar10,
+    harness,
+    imbalance,
+    kills,
+    photographs,
+    predict_folder,
+    rates,
+    suite,
+    transfer,
+)
 from benchmarks.__main__ import BENCHMARKS, module_of, show
 
 
@@ -234,7 +246,7 @@ def test_a_record_is_json_with_machine_and_all_fields(capsys: pytest.CaptureFixt
     assert entry["results"][0]["ratio"] == 2.0
     show(entry)
     shown = capsys.readouterr().out
-    assert "ratio 2.0" in shown
+    assert "| 2.00 |" in shown
     assert "DOES NOT HOLD: three times" in shown
 
 
@@ -333,7 +345,7 @@ def _result(*, holds: bool) -> dict[str, object]:
     claim = {"text": "2 times as many", "holds": holds}
     return {
         "name": "x", "ours": 20.0, "peer": 9.0, "unit": "images/s", "ratio": 2.222, "accuracy": {"ours": 0.9, "peer": 0.8},
-        "claims": [claim],
+        "claims": [claim], "numbers": {},
     }  # fmt: skip
 
 
@@ -343,6 +355,56 @@ def test_the_table_says_what_was_reached_and_what_was_not_run() -> None:
     assert "| 2.22 | 2 times as many: reached | 0.9000, 0.8000 |" in reached
     assert "NOT reached" in missed
     assert "not run: no data" in nothing
+
+
+def test_a_row_without_a_ratio_still_says_ours_and_whether_the_target_was_reached() -> None:
+    bound = suite.row(_result(holds=True) | {"ratio": None, "peer": None, "numbers": {"ratio_at_least": 31.0}})
+    short = suite.row(_result(holds=False) | {"ratio": None, "numbers": {"device": "a card"}}) | {"said": "full run of a day"}
+    alone = suite.row(
+        _result(holds=True) | {"ratio": None, "peer": None, "claims": [], "numbers": {"peer_not_run": "no wheel"}}
+    )
+    told = suite.table([bound, short, alone]).splitlines()[2:]
+    assert "| 20 images/s | - | at least 31.00 |" in told[0]
+    assert "x (a card; full run of a day)" in told[1]
+    assert "NOT reached" in told[1]
+    assert "x (peer not run: no wheel) | 20 images/s | - | - |" in told[2]
+
+
+def test_the_accelerators_peer_is_timed_without_its_second_training() -> None:
+    def ours(seconds: float, accuracy: float) -> harness.Ran:
+        keys = dict.fromkeys(("model", "epochs", "batch_size", "precision", "compiled", "test_views"))
+        return _said(
+            seconds, metrics={"test": {"accuracy": accuracy, "accuracy_interval": [0, 1]}}, seconds={"train": 4.0},
+            work={"images_per_second": 1}, recipe=keys,
+        )  # fmt: skip
+
+    def theirs(seconds: float, accuracy: float) -> harness.Ran:
+        return _said(seconds, accuracy=accuracy, seconds=3.0, warm_up_seconds=60.0)
+
+    steps = {"images_per_second": 1.0, "share_of_peak": 0.1, "profile": {}}
+    result = gpu_cifar10.reached(
+        [ours(40, 0.91), ours(30, 0.93), ours(35, 0.92)],
+        [theirs(103, 0.91), theirs(73, 0.90), theirs(83, 0.92)],
+        "a card",
+        steps,
+    )
+    assert (result.ours, result.peer, result.ratio) == (35, 80, 80 / 35)
+    assert result.accuracy == {"ours": 0.92, "peer": 0.91}
+    assert result.numbers["training_alone"] == {"ours": 4.0, "peer": 3.0, "ratio": 0.75}
+    assert [claim.holds for claim in result.claims] == [True, True]
+    worse = gpu_cifar10.reached([ours(40, 0.90)], [theirs(103, 0.91)], "a card", steps)
+    assert (worse.ratio, [claim.holds for claim in worse.claims]) == (None, [False, False])
+
+
+def test_an_epoch_of_a_resnet_is_fifty_thousand_images_at_its_rate() -> None:
+    rest = dict.fromkeys(("share_of_peak", "precision", "layout", "compiled", "profile"))
+    quick, slow = (gpu_cifar10.epoch(_said(1.0, images_per_second=rate, **rest), "a card") for rate in (50_000.0, 20_000.0))
+    assert (quick.ours, slow.ours) == (1.0, 2.5)
+    assert [result.claims[0].holds for result in (quick, slow)] == [True, False]
+
+
+def _said(wall: float, **answer: object) -> harness.Ran:
+    return harness.Ran(("x",), 0, wall, wall, 0, json.dumps(answer), "")
 
 
 def test_what_has_no_short_form_is_cited_from_its_newest_log_with_its_commit(tmp_path: Path) -> None:
