@@ -1,6 +1,7 @@
 """Check: what is in a data set, and what is wrong with it, before anything is trained or of a run afterwards."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from sortal.data.scan import scan as scan_images
 from sortal.data.store import Cache
 from sortal.errors import BundleError, DataError, MachineFailed, MissingExtra, SortalError, WeightsError
 from sortal.events import Observer, ignore
+from sortal.files import write_text
 from sortal.health import copies
 from sortal.health.check import Seen, findings, images_of
 from sortal.health.copies import Found
@@ -97,6 +99,8 @@ def check(
 ) -> Health:
     """Scan and look for what is wrong; of a run, with its own splits and what its model says of images it did not see.
 
+    What is found of a run stays with it: `sortal report RUN` shows it.
+
     Args:
         data: a data set, or the folder of a finished run.
         fix: where to write a new manifest with copies grouped and rows quarantined; nothing may be there yet.
@@ -127,6 +131,8 @@ def check(
         # Also of whom there is no copy: what an earlier check took for one is taken back.
         none = dict.fromkeys(manifest.used.column("content"), "")
         facts.remember_assigned(manifest.root, GROUPS, none | answer["groups"])
+    if run is not None:
+        write_text(run.findings, json.dumps(answer["findings"], ensure_ascii=False))
     if target is None:
         return Health(manifest, found, left_out)
     fixed = cured(manifest, answer["groups"], answer["quarantine"])
