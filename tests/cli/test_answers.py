@@ -52,6 +52,15 @@ def test_csv_has_a_column_pair_for_each_further_label() -> None:
     ]
 
 
+SURE = {**ANT, "set": ["ants", "bees"], "novelty": 0.5}
+NOVEL = {**UNSURE, "set": [], "novelty": 1.0}
+
+
+def test_csv_has_the_set_and_the_novelty_that_the_bundle_gives() -> None:
+    rows = list(csv.reader(io.StringIO(written("csv", SURE, NOVEL).decode())))
+    assert [row[-2:] for row in rows] == [["set", "novelty"], ["ants|bees", "0.5"], ["", "1.0"]]
+
+
 def test_csv_of_nothing_is_its_head() -> None:
     assert written("csv") == b"source,label,probability\n"
 
@@ -82,6 +91,12 @@ def test_parquet_gives_the_predictions_back(predictions: tuple[dict, ...]) -> No
     table = pq.read_table(io.BytesIO(written("parquet", *predictions)))
     assert table.to_pylist() == list(predictions)
     assert table.column_names == ["source", "label", "probability", "top"]
+
+
+def test_parquet_gives_the_set_and_the_novelty_back() -> None:
+    table = pq.read_table(io.BytesIO(written("parquet", SURE, NOVEL)))
+    assert table.to_pylist() == [SURE, NOVEL]
+    assert table.column_names[-2:] == ["set", "novelty"]
 
 
 def test_parquet_spells_out_a_name_that_is_not_unicode() -> None:

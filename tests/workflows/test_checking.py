@@ -276,6 +276,21 @@ def test_training_keeps_on_one_side_what_check_found_and_says_so(tmp_path, tiny_
     assert sum(group is not None for group in groups.values()) == 2
 
 
+def test_what_check_found_joins_the_groups_that_the_user_has_given_since(tmp_path, tiny_network) -> None:
+    draw(tmp_path / "set", each=24)
+    altered(tmp_path / "set" / "spots" / "000.jpg", tmp_path / "set" / "spots" / "mirrored.jpg", ImageOps.mirror)
+    workflows.check(tmp_path / "set")
+    given = {"spots/000.jpg": "one", "spots/001.jpg": "one", "spots/mirrored.jpg": "other", "spots/002.jpg": "other"}
+    manifest = checking.scan(tmp_path / "set")
+    manifest = manifest.with_column("group", [given.get(source) for source in manifest.sources])
+    found = taken(manifest, lambda event: None)
+    groups = dict(zip(found.manifest.sources, found.manifest.column("group"), strict=True))
+    assert len({groups[source] for source in given}) == 1, "a group of the user's was torn apart by a copy in another"
+    assert {source for source, group in groups.items() if group is not None} == set(given)
+    (decision,) = found.decisions(found.manifest)
+    assert "1 picture is there more than once, on 2 images" in decision.reason
+
+
 def test_training_with_splits_that_hold_a_copy_on_both_sides_says_that_it_is_so(photographs, tiny_network) -> None:
     altered(photographs / "train" / "spots" / "000.jpg", photographs / "test" / "spots" / "mirrored.jpg", ImageOps.mirror)
     workflows.check(photographs)

@@ -10,6 +10,7 @@ import pytest
 from sortal.cli.main import main
 from sortal.errors import DataError
 from sortal.predictions import Predictions
+from sortal.workflows import comparing
 from sortal.workflows.comparing import compare
 
 
@@ -104,3 +105,14 @@ def test_the_command_prints_the_contracts_object_and_says_in_words_what_it_means
     assert main(["compare", str(a), str(b)]) == 0
     assert "may be no better" in " ".join(capsys.readouterr().out.split())
     assert main(["compare", str(a)]) == 2
+
+
+def test_of_one_group_of_images_nothing_is_said_that_json_could_not_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparing, "_groups", lambda *_: np.zeros(60, np.int64))
+    a, b = saved(tmp_path, "a.parquet", predictions(wrong=9)), saved(tmp_path, "b.parquet", predictions(wrong=1))
+    (told,) = compare([a, b]).to_json()["differences"]
+    assert told["log_loss"]["interval"] == [None, None]
+    assert np.isfinite(told["log_loss"]["mean"])
+    json.dumps(told, allow_nan=False)

@@ -1,7 +1,7 @@
 """Predictions as a table to read, CSV, JSON or Parquet: each format is a function from predictions to pieces of output.
 
-A prediction is the contract's: source, label (None where the model abstains), probability, top (label, probability); where an
-image may have several labels: source, labels, top.
+A prediction is the contract's: source, label (None where the model abstains), probability, top (label, probability), and where
+the bundle has them set and novelty; where an image may have several labels: source, labels, top.
 """
 
 import csv
@@ -13,6 +13,8 @@ from sortal.cli.plain import json_text, printable
 
 Prediction = Mapping[str, Any]
 Errors = Sequence[Mapping[str, Any]]
+FURTHER = ("set", "novelty")
+"""What some bundles say besides."""
 Format = Callable[[Iterator[Prediction], Errors], Iterator[bytes]]
 """From predictions, and a list that fills up with errors while they are drawn, to pieces of output."""
 
@@ -38,8 +40,9 @@ def _told(prediction: Prediction) -> tuple[str, str, Sequence[Mapping[str, Any]]
 
 
 def as_csv(predictions: Iterator[Prediction], errors: Errors) -> Iterator[bytes]:
-    """Columns source, label (empty if abstained), probability, then label_2, probability_2 and so on; of several labels source,
-    labels ('|' between them), then label_1, probability_1 and so on.
+    """Columns source, label (empty if abstained), probability, then label_2, probability_2 and so on, then set ('|' between
+    its labels) and novelty where there are some; of several labels source, labels (likewise), then label_1, probability_1
+    and so on.
     """
     head_due = True
     for prediction in predictions:
@@ -48,10 +51,12 @@ def as_csv(predictions: Iterator[Prediction], errors: Errors) -> Iterator[bytes]
         if head_due:
             ranks = range(1 if several else 2, len(prediction["top"]) + 1)
             more = (f"{name}_{rank}" for rank in ranks for name in ("label", "probability"))
-            yield _row(["source", *own, *more])
+            further = [key for key in FURTHER if key in prediction]  # the bundle's, so that all have them or none
+            yield _row(["source", *own, *more, *further])
             head_due = False
-        told = ["|".join(prediction["labels"])] if several else [prediction[key] for key in own]
-        yield _row([prediction["source"], *told, *(other[key] for other in others for key in ("label", "probability"))])
+        told = [_cell(prediction[key]) for key in own]
+        ranked = (other[key] for other in others for key in ("label", "probability"))
+        yield _row([prediction["source"], *told, *ranked, *(_cell(prediction[key]) for key in further)])
     if head_due:
         yield _row(["source", "label", "probability"])
 
@@ -63,7 +68,9 @@ def as_json(predictions: Iterator[Prediction], errors: Errors) -> Iterator[bytes
 
 
 def as_parquet(predictions: Iterator[Prediction], errors: Errors) -> Iterator[bytes]:
-    """Columns source, label, probability and top (a list of label and probability); of several labels source, labels, top."""
+    """Columns source, label, probability and top (a list of label and probability), then set and novelty where there are some;
+    of several labels source, labels, top.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -71,13 +78,19 @@ def as_parquet(predictions: Iterator[Prediction], errors: Errors) -> Iterator[by
     rows = [{**prediction, "source": _unicode(prediction["source"])} for prediction in predictions]
     several = any("labels" in row for row in rows)
     own = [("labels", pa.list_(pa.string()))] if several else label
-    schema = pa.schema([("source", pa.string()), *own, ("top", pa.list_(pa.struct(label)))])
+    types = {"set": pa.list_(pa.string()), "novelty": pa.float32()}
+    further = [(key, types[key]) for key in FURTHER if any(key in row for row in rows)]
+    schema = pa.schema([("source", pa.string()), *own, ("top", pa.list_(pa.struct(label))), *further])
     sink = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink, compression="zstd")
     yield sink.getvalue()
 
 
 FORMATS: dict[str, Format] = {"table": table, "csv": as_csv, "json": as_json, "parquet": as_parquet}
+
+
+def _cell(value: object) -> object:
+    return "|".join(value) if isinstance(value, list | tuple) else value
 
 
 def _row(values: Sequence[object]) -> bytes:

@@ -1,5 +1,6 @@
 """Compare: runs, or anyone's predictions, on the very same images, pair by pair."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -100,7 +101,11 @@ def _told(
         "only_a_right": found.only_first,
         "only_b_right": found.only_second,
         "images_needed": found.images_needed,
-        "log_loss": {"mean": float(lost_N.mean()), "interval": list(mean_interval(lost_N, groups_N))},
+        "log_loss": {
+            "mean": float(lost_N.mean()),
+            # Of one group nothing can be said: it might have been any other.
+            "interval": [limit if math.isfinite(limit) else None for limit in mean_interval(lost_N, groups_N)],
+        },
     }
 
 

@@ -32,7 +32,9 @@ class Precautions:
     seen: Seen
     found: Found
     groups: Mapping[str, str]
-    """Content hash to group of every image that has a copy."""
+    """Content hash to group of every image that has a copy, or stands in one group of the user's with one that has."""
+    copied: Set[str]
+    """The contents of which there is a copy."""
     checked: Set[str]
     """The contents of which `sortal check` knew."""
 
@@ -43,7 +45,7 @@ class Precautions:
     def decisions(self, divided: Manifest) -> list[Decision]:
         """What was done about copies, and whether the splits that they have keep them on one side: given ones may not."""
         used = divided.used
-        rows = [row for row, content in enumerate(used.column("content")) if content in self.groups]
+        rows = [row for row, content in enumerate(used.column("content")) if content in self.copied]
         if not rows:
             return []
         contents, splits = used.column("content"), used.column("split")
@@ -79,7 +81,10 @@ def taken(manifest: Manifest, observe: Observer) -> Precautions:
     contents = [content or source for content, source in zip(images.contents, images.sources, strict=True)]
     twins = [names.get(content, content) for content in contents]
     found = copies.find(images, np.unique(np.array(twins), return_inverse=True)[1])
-    return Precautions(with_groups(manifest, names), seen, found, names, checked.keys())
+    # The user's own groups are joined with them as they are now: they may be others than when `sortal check` saw them.
+    names = groups_of(manifest, found, seen)
+    copied = {contents[row] for rows in found.all for row in rows.tolist()}
+    return Precautions(with_groups(manifest, names), seen, found, names, copied, checked.keys())
 
 
 def _beyond(known: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str]:

@@ -83,12 +83,13 @@ def test_a_learning_curve_that_still_rises_says_that_more_images_help() -> None:
 
 
 def test_a_gain_that_may_be_luck_says_nothing_and_one_beyond_it_names_the_class() -> None:
-    def curve(interval: list[float]) -> list[dict]:
+    def curve(interval: list[float | None]) -> list[dict]:
         gain = {"accuracy": 0.04, "interval": interval, "classes": {"blue": 0.01, "green": 0.09, "red": 0.02}}
         return [{"images": 400, "accuracy": 0.9}, {"images": 800, "accuracy": 0.94, "gain": gain}]
 
     assert "first of 'green', which gained most" in one(healthy(learning_curve=curve([0.01, 0.07])), "too-little-data")["cure"]
-    assert "too-little-data" not in kinds(healthy(learning_curve=curve([-0.01, 0.09])))
+    for interval in ([-0.01, 0.09], [None, None]):  # none where all images are one group
+        assert "too-little-data" not in kinds(healthy(learning_curve=curve(interval)))
 
 
 def test_labels_that_check_found_wrong_are_label_noise() -> None:
