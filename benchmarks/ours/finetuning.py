@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from benchmarks.profiling import shares
 from sortal.data.samples import Samples
 from sortal.engines.torch.engine import ENGINE
-from sortal.recipe import Recipe, Schedule, override, presets
+from sortal.recipe import Recipe, override, presets
 from sortal.workflows.deciding import geometry_of
 
 BATCH, SKIPPED, CLASSES = 32, 2, 10
@@ -28,9 +28,7 @@ class Noise:
 
 def recipe() -> Recipe:
     """The preset for thousands of photographs, with everything learning from the first step."""
-    plain = Schedule()
-    changes = [f"schedule.{key}={getattr(plain, key)}" for key in ("head_only", "thawed_rate")]
-    return override(presets.photos_finetune(), ["strategy=full", f"batch_size={BATCH}", "optimizer.clip=0", *changes])
+    return override(presets.photos_finetune(), ["strategy=full", f"batch_size={BATCH}", "optimizer.clip=0"])
 
 
 def main() -> None:

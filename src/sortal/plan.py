@@ -12,12 +12,12 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from sortal.errors import RecipeError
 from sortal.events import Decision
 from sortal.manifest import Manifest
-from sortal.recipe import Optimizer, Recipe, Start, augmentations, parse, presets
+from sortal.recipe import STRATEGIES, Optimizer, Recipe, Start, augmentations, parse, presets, without_the_idle
 
 FEW = 2_000
 """Training images below which the network stays frozen and the score is cross-validated."""
@@ -46,7 +46,6 @@ LEARNING = (
 """Keys and groups with which a user takes in hand how a head learns."""
 SOLVED_EPOCHS = 3
 """Of 40 iterations each; one is enough for some hundred photographs, and a solved head's further ones take milliseconds."""
-STRATEGIES: tuple[str, ...] = get_args(Recipe.model_fields["strategy"].annotation)
 WHITENED = ("brisk", "brisk_r", "brisk_s", "brisk_l")
 """Networks whose first layer has room for filters that whiten, and which the presets for small images train by Muon."""
 WHOLE_RATE = 1e-4
@@ -57,13 +56,6 @@ the time."""
 OF_OPTIMIZERS: Mapping[str, tuple[float, float]] = {"sgd": (10.0, 5e-4), "adam": (1.0, 0.0), "rmsprop": (1.0, 0.0)}
 """Where the user takes another optimiser than the planned AdamW: its rate as a multiple of AdamW's, and its decay, which for
 these is coupled with the gradients."""
-WHILE: Mapping[tuple[str, object], tuple[str, ...]] = {
-    ("start.whiten", "none"): ("start.whiten_until",),
-    ("start.whiten", "frozen"): ("start.whiten_until",),
-    ("grow.start", 1): ("grow.until",),
-    ("augment.flip", 0): ("augment.alternate_flip", "test_views"),
-}
-"""What a user may switch off, and the planned words that then have nothing left to say."""
 BALANCE = ("loss.class_weights", "sampler.name")
 """Keys with which a user takes the balance of classes in hand."""
 
@@ -184,7 +176,7 @@ def plan(found: Facts, machine: Machine, *, settled: Mapping[str, object] | None
     else:
         values, balance_why = _balanced(values, found, settled)
     values, solved_why = _solved(values, found, settled)
-    recipe = parse(_without_the_idle(values, settled), place="the planned recipe")
+    recipe = parse(without_the_idle(values, settled), place="the planned recipe")
     return recipe, [*why, *flip_why, *balance_why, *solved_why, *_splits(recipe, found)]
 
 
@@ -210,18 +202,6 @@ def _optimised(values: dict[str, Any], settled: Mapping[str, object]) -> dict[st
     times, decay = OF_OPTIMIZERS[str(name)]
     values["learning_rate"] *= times
     values["optimizer"] |= {"name": name, "weight_decay": decay}
-    return values
-
-
-def _without_the_idle(values: dict[str, Any], settled: Mapping[str, object]) -> dict[str, Any]:
-    """Without planned words about something that the user switches off."""
-    plain = Recipe().model_dump(mode="json")
-    for off, idle in WHILE.items():
-        if off not in settled.items():
-            continue
-        for key in idle:
-            group, _, word = key.rpartition(".")
-            (values[group] if group else values)[word] = (plain[group] if group else plain)[word]
     return values
 
 

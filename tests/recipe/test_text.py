@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sortal.errors import RecipeError
-from sortal.recipe import Augment, Recipe, check_settings, override, read, write
+from sortal.recipe import Augment, Recipe, check_settings, flattened, override, presets, read, write
 
 
 @given(
@@ -161,3 +161,23 @@ def test_words_about_losses_and_samplers_that_would_do_nothing_or_twice_the_work
     with pytest.raises(RecipeError) as caught:
         override(Recipe(), settings)
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("preset", "setting", "gone"),
+    [
+        ("small_images", "grow.start=1", "grow.until"),
+        ("small_images", "start.whiten=none", "start.whiten_until"),
+        ("small_images", "augment.flip=0", "test_views"),
+        ("photos_finetune", "strategy=full", "schedule.thawed_rate"),
+    ],
+)
+def test_what_a_setting_switches_off_takes_the_presets_words_about_it_along(preset: str, setting: str, gone: str) -> None:
+    before = dict(flattened(presets.named(preset).model_dump(mode="json")))
+    after = dict(flattened(override(presets.named(preset), [setting]).model_dump(mode="json")))
+    assert after[gone] == dict(flattened(Recipe().model_dump(mode="json")))[gone] != before[gone]
+
+
+def test_a_word_that_the_user_sets_is_not_taken_along_but_told() -> None:
+    with pytest.raises(RecipeError, match="leave out"):
+        override(presets.small_images(), ["grow.start=1", "grow.until=0.7"])

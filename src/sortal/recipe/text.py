@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import tomli_w
 from pydantic import BaseModel, ValidationError
@@ -12,6 +12,16 @@ from pydantic import BaseModel, ValidationError
 from sortal.errors import RecipeError
 from sortal.files import write_text
 from sortal.recipe.model import Recipe
+
+STRATEGIES: tuple[str, ...] = get_args(Recipe.model_fields["strategy"].annotation)
+IDLE: Mapping[tuple[str, object], tuple[str, ...]] = {
+    ("start.whiten", "none"): ("start.whiten_until",),
+    ("start.whiten", "frozen"): ("start.whiten_until",),
+    ("grow.start", 1): ("grow.until",),
+    ("augment.flip", 0): ("augment.alternate_flip", "test_views"),
+    **{("strategy", name): ("schedule.head_only", "schedule.thawed_rate") for name in STRATEGIES if name != "staged"},
+}
+"""What a setting may switch off, and the words that then have nothing left to say."""
 
 
 def parse(values: Mapping[str, Any], *, place: str = "the recipe") -> Recipe:
@@ -57,10 +67,26 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
             yield f"{prefix}{key}", value
 
 
+def without_the_idle(values: dict[str, Any], settled: Mapping[str, object]) -> dict[str, Any]:
+    """A recipe's values, those at their defaults that have nothing to say any more once `settled` is in place."""
+    plain = Recipe().model_dump(mode="json")
+    for off, idle in IDLE.items():
+        if off not in settled.items():
+            continue
+        for key in idle:
+            group, _, word = key.rpartition(".")
+            (values[group] if group else values)[word] = (plain[group] if group else plain)[word]
+    return values
+
+
 def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
-    """The recipe with settings such as 'epochs=5' or 'augment.flip=0.5' in place; values are TOML, bare words are strings."""
-    values = recipe.model_dump(mode="json")
-    for key, value in parsed(settings).items():
+    """The recipe with settings such as 'epochs=5' or 'augment.flip=0.5' in place; values are TOML, bare words are strings.
+
+    What a setting switches off takes along the recipe's own words about it.
+    """
+    settled = parsed(settings)
+    values = without_the_idle(recipe.model_dump(mode="json"), settled)
+    for key, value in settled.items():
         *groups, last = key.split(".")
         target = values
         for group in groups:
