@@ -33,6 +33,7 @@ BENCHMARKS = {
     "report-page": "the page of 10,000 test images in Chromium: megabytes, and seconds until it can be used",
     "check": "`sortal check` on 60,000 small files, time and memory, beside cleanvision and imagededup",
     "planted": "near copies, wrong labels, broken files and a border planted into two sets: what `sortal check` finds of them",
+    "calibration": "what validation chose: log loss and calibration error on test images before and after, of real networks",
     "memory": "peak memory of scan and train on few and on many large photographs",
 }
 MODULES = {"check": "check_files", "report-page": "report_page"}

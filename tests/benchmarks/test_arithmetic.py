@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import (
+    calibration,
     crossval,
     fashion,
     gpu_cifar10,
@@ -401,6 +402,21 @@ def test_an_epoch_of_a_resnet_is_fifty_thousand_images_at_its_rate() -> None:
     quick, slow = (gpu_cifar10.epoch(_said(1.0, images_per_second=rate, **rest), "a card") for rate in (50_000.0, 20_000.0))
     assert (quick.ours, slow.ours) == (1.0, 2.5)
     assert [result.claims[0].holds for result in (quick, slow)] == [True, False]
+
+
+def _judged(name: str, log_loss: tuple[float, float], error: tuple[float, float]) -> dict[str, object]:
+    return {
+        "network": name, "log_loss_before": log_loss[0], "log_loss": log_loss[1], "error_before": error[0], "error": error[1],
+    }  # fmt: skip
+
+
+def test_calibration_keeps_its_promises_only_where_no_network_breaks_them() -> None:
+    good = [_judged("one", (0.5, 0.4), (0.1, 0.05)), _judged("two", (0.3, 0.3), (0.03, 0.03))]
+    assert [claim.holds for claim in calibration.judged(good).claims] == [True, True]
+    assert calibration.judged(good).ours == 1.0
+    bad = calibration.judged([*good, _judged("three", (0.2, 0.21), (0.08, 0.05))])
+    assert [claim.holds for claim in bad.claims] == [False, False]
+    assert all("three" in claim.text for claim in bad.claims)
 
 
 def _said(wall: float, **answer: object) -> harness.Ran:
