@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 class Pixels(Protocol):
-    """Stored pixels by row; from memory, from a memory-mapped store, or decoded on the fly where the store is too small."""
+    """Stored pixels by row; from memory, from a store on the disk, or decoded on the fly where the store is too small."""
 
     def read(self, rows_B: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Pixels of shape (B, R, R, C)."""

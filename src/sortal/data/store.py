@@ -15,6 +15,7 @@ import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import IO, Any
 
@@ -174,13 +175,15 @@ class RowStore:
         # Neighbours in a segment are read at once.
         longest = max(1, READ_BYTES // max(1, self.row_bytes))
         new_run_B = (np.diff(sorted_B, prepend=sorted_B[0] - 2) != 1) | (np.diff(segment_B, prepend=-1) != 0)
-        starts = np.flatnonzero(new_run_B)
-        for start, stop in zip(starts, [*starts[1:], len(sorted_B)], strict=True):
-            with _open_rows(segments[segment_B[start]]) as file:
-                for low in range(start, stop, longest):
-                    high = min(stop, low + longest)
-                    row = int(self._row_of_M[sorted_B[low]])
-                    bytes_BX[order_B[low:high]] = _read_rows(file, row, high - low, self.row_bytes)
+        starts = np.flatnonzero(new_run_B).tolist()
+        runs = zip(starts, [*starts[1:], len(sorted_B)], strict=True)
+        for segment, inside in groupby(runs, lambda run: int(segment_B[run[0]])):
+            with _open_rows(segments[segment]) as file:
+                for start, stop in inside:
+                    for low in range(start, stop, longest):
+                        high = min(stop, low + longest)
+                        row = int(self._row_of_M[sorted_B[low]])
+                        bytes_BX[order_B[low:high]] = _read_rows(file, row, high - low, self.row_bytes)
         return rows
 
     def take_parts(self, places_B: NDArray[np.int64], part_B: NDArray[np.int64]) -> NDArray[Any]:
