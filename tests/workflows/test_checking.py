@@ -314,6 +314,13 @@ def test_several_labels_an_image_are_checked_for_copies_and_drift(patches, tiny_
     assert health.to_json()["images"] == 60
 
 
+def test_a_class_of_one_image_is_named_among_what_was_not_asked(photographs, tiny_network) -> None:
+    (photographs / "train" / "dots").mkdir()
+    altered(photographs / "train" / "spots" / "000.jpg", photographs / "train" / "dots" / "only.jpg", ImageOps.invert)
+    health = workflows.check(photographs)
+    assert health.left_out == {"label errors in dots": "a class of one image has nothing to compare it with"}
+
+
 def test_a_run_that_is_not_finished_is_refused(tmp_path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text("{}")

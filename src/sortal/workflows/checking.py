@@ -25,7 +25,7 @@ from sortal.health import copies
 from sortal.health.check import Seen, findings, images_of
 from sortal.health.copies import Found
 from sortal.health.cure import Cured, cured
-from sortal.health.finding import Finding
+from sortal.health.finding import Finding, some
 from sortal.health.quality import blanks, placeholders
 from sortal.manifest import Manifest
 from sortal.predictions import Predictions
@@ -157,7 +157,10 @@ def _asked_of(manifest: Manifest, left_out: Mapping[str, str], judge: Prediction
     if manifest.task == "multi_label":
         return {**left_out, **dict.fromkeys((LABELS, ALIKE, "shortcuts"), "images have several labels, or none")}
     if judge is not None and find_spec("cleanlab") is not None:
-        return {what: reason for what, reason in left_out.items() if what not in (LABELS, ALIKE)}
+        left_out = {what: reason for what, reason in left_out.items() if what not in (LABELS, ALIKE)}
+    lone = [name for name, count in manifest.used.counts().items() if count == 1]
+    if lone and LABELS not in left_out:
+        return {**left_out, f"{LABELS} in {some(lone)}": "a class of one image has nothing to compare it with"}
     return dict(left_out)
 
 
