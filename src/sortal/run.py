@@ -71,6 +71,10 @@ class Run:
         """What was found to be wrong with the images when the run began: a list in the contract's form."""
         return self.path / "findings.json"
 
+    def found(self) -> tuple[dict[str, Any], ...]:
+        """The findings about the images: what the training found, or since then `sortal check` of the run."""
+        return tuple(json.loads(self.findings.read_text(encoding="utf-8"))) if self.findings.exists() else ()
+
     @property
     def held_out(self) -> Path:
         """Out-of-fold logits of the cross-validation, so that a resume does not compute them again."""

@@ -18,7 +18,7 @@ from sortal.errors import DataError, MissingExtra, NotSupported, UnknownName
 from sortal.evaluation.corruptions import CORRUPTIONS
 from sortal.events import Decision, Event, Note, Progress
 from sortal.recipe import Recipe, Split
-from sortal.workflows import check, explain, report, train
+from sortal.workflows import explain, report, train
 
 Make = Callable[..., Path]
 
@@ -206,7 +206,6 @@ def test_a_training_is_diagnosed_in_its_first_report(run: tuple[Path, Path]) -> 
 @pytest.mark.slow
 def test_cross_validated_images_are_broken_by_the_models_that_never_saw_them(coloured: Make, tmp_path: Path) -> None:
     run = train(coloured(), recipe=FROZEN, out=tmp_path / "run").run
-    check(run.path)  # looks through a network of its own
     events: list[Event] = []
     report(run.path, observe=events.append)
     told = json.loads(run.report_json.read_text())

@@ -23,9 +23,10 @@ RECIPE = Recipe(
 def test_what_check_finds_of_a_run_stands_in_its_report_and_is_diagnosed(coloured: Make, tmp_path: Path) -> None:
     run = train(coloured(each=24), recipe=RECIPE, out=tmp_path / "run").run
     assert "shortcut" not in {row["kind"] for row in json.loads(run.report_json.read_text())["findings"]}
+    health = check(run.path)
     report(run.path)
     told = json.loads(run.report_json.read_text())
-    assert told["findings"] == [finding.to_json() for finding in check(run.path).findings]
+    assert told["findings"] == [finding.to_json() for finding in health.findings]
     assert told["findings"] == json.loads(run.findings.read_text())
     # Each class of these pictures is one colour, which a look at the mean tells.
     assert "shortcut" in {row["kind"] for row in told["findings"]}

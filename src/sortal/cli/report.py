@@ -18,8 +18,8 @@ from sortal.cli.plain import print_json, printable, standard_output_kept_for_the
 def command(run: Path, edit: bool, port: int | None, as_json: bool) -> None:
     """Write report.html, one page that needs nothing else, model-card.md, and figures for papers; print their names.
 
-    Before that it adds what a training does not wait for: what `sortal check` finds of the run, a learning curve, what breaks
-    the model first, and what it looked at when it was wrong. All of it is kept for the next time.
+    Before that it adds what a training does not wait for: a learning curve, what breaks the model first, and what it looked
+    at when it was wrong; and what `sortal check RUN` found, if that was asked. All of it is kept for the next time.
 
     With --edit write nothing but what is decided on the page: a new version of the manifest, for `sortal train`.
     """

@@ -82,7 +82,7 @@ def show_training(values: Values) -> None:
     run = printable(str(values["run"]))
     show(Text.assemble(("report   ", "dim"), f"{run}/report.html"))
     show(Text.assemble(("next     ", "dim"), f"sortal predict {run} photo.jpg"))
-    further = "check of the images, learning curve, what breaks it, maps of mistakes"
+    further = "learning curve, what breaks it, maps of mistakes"
     show(Text.assemble(("         ", "dim"), f"sortal report {run}", (f"  adds what takes longer: {further}", "dim")))
 
 

@@ -199,17 +199,12 @@ def _reported(
     judged = predictions.split(report.headline.split)
     report = replace(
         report,
-        findings=_findings(run),
+        findings=run.found(),
         slices=tuple(sliced(judged, manifest.used, learned.samples.pixels)),
         coverage=tuple(covered(judged)),
         calibration=calibration(shipped.found, predictions, shipped.said.distances),
     )
     return replace(report, diagnosis=diagnosed(run, report, learned.engine, recipe, preprocess, manifest, predictions))
-
-
-def _findings(run: Run) -> tuple[dict[str, Any], ...]:
-    """What was found before the training; nothing in a run that an older version began."""
-    return tuple(json.loads(run.findings.read_text(encoding="utf-8"))) if run.findings.exists() else ()
 
 
 def _chosen(learned: Learned, method: str) -> dict[str, list[str]]:

@@ -27,7 +27,6 @@ from sortal.preprocess import Preprocess
 from sortal.recipe import Recipe
 from sortal.run import Run, find_bundle
 from sortal.workflows.breaking import broken_by
-from sortal.workflows.checking import check
 from sortal.workflows.diagnosing import diagnosed
 from sortal.workflows.explaining import mistakes_explained
 from sortal.workflows.growing import curve_of
@@ -110,11 +109,10 @@ def opened(target: str | Path, observe: Observer) -> Iterator[Opened]:
 def _with_what_takes_time(
     run: Run, found: "Report", bundle: Bundle, recipe: Recipe, manifest: Manifest, pixels: StoredPixels, observe: Observer
 ) -> "Report":
-    """The report with what `sortal check` finds of the run, which it remembers, and with learning curve, robustness and maps,
-    each computed once and kept in `report.json`; then the diagnosis anew.
+    """The report with what `sortal check RUN` found, if it was asked, and with learning curve, robustness and maps, each
+    computed once and kept in `report.json`; then the diagnosis anew.
     """
-    health = check(run.path, max_pixels=bundle.preprocess.max_pixels, observe=observe)
-    found = replace(found, findings=tuple(finding.to_json() for finding in health.findings))
+    found = replace(found, findings=run.found())
     predictions = Predictions.load(run.predictions)
     cache = Cache.default(recipe.store.limit)
     if not found.learning_curve:
