@@ -22,8 +22,12 @@ PROMISING = 0.7
 CROPS = (1.0, 0.97, 0.94, 0.91, 0.88, 0.85)
 """Shares of each side that a cut leaves; every place at steps of about a pixel is tried."""
 COARSE_CROPS = (0.97, 0.92, 0.87)
+NOTHING = 0.5
+"""Grey levels a pixel, the root of the mean square, below which detail is nothing but rounding."""
 AT_ONCE = 1_024
-"""Pairs that are compared together, which bounds memory to some 100 MB."""
+"""Pictures or pairs that are looked at together, which bounds memory to some 100 MB."""
+CUT_AT_ONCE = 256
+"""Pairs that are tried as cuts together: what is computed of them stays in a processor's cache."""
 
 Thumbs = NDArray[np.uint8]
 """Grey thumbnails of shape (N, 32, 32)."""
@@ -49,27 +53,31 @@ def likeness_when_cut(thumbs_N: Thumbs, pairs_P2: NDArray[np.int64], mirrored_P:
     First roughly, at half the size and few cuts; what is not promising there keeps that rough figure, but below `SAME`.
     """
     halves_N = thumbs_N.reshape(len(thumbs_N), SIDE // 2, 2, SIDE // 2, 2).mean(axis=(2, 4))
-    found = _best_cut(halves_N, pairs_P2, mirrored_P, _windows(SIDE // 2, COARSE_CROPS, 0.75), COARSE)
+    found = _best_cut(halves_N, pairs_P2, mirrored_P, _windows(SIDE // 2, COARSE_CROPS, 0.75, COARSE), COARSE)
     promising = np.flatnonzero(found >= PROMISING)
     found = np.minimum(found, np.float32(SAME - 0.01))
-    found[promising] = _best_cut(thumbs_N, pairs_P2[promising], mirrored_P[promising], _windows(SIDE, CROPS, 1.0), FINE)
+    found[promising] = _best_cut(thumbs_N, pairs_P2[promising], mirrored_P[promising], _windows(SIDE, CROPS, 1.0, FINE), FINE)
     return found
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A cut of some size, at every place along one side: matrices of shape (W, S, S) that take the pixels out of it."""
+    """A cut of some size, at every place along one side: matrices of shape (W, S, S) that take the pixels out of it and blur
+    them, little and much. The detail of a picture X that is cut is A X B' - C X D', with a place of each along either side."""
 
-    places_WSS: NDArray[np.float32]
+    little_WSS: NDArray[np.float32]
+    much_WSS: NDArray[np.float32]
 
 
 @cache
-def _windows(side: int, shares: Sequence[float], step: float) -> list[Window]:
+def _windows(side: int, shares: Sequence[float], step: float, band: tuple[float, float]) -> list[Window]:
+    fine, coarse = (_blur(side, width) for width in band)
     windows = []
     for share in shares:
         room = side * (1 - share)
         offsets = np.linspace(0, room, max(1, round(room / step) + 1))
-        windows.append(Window(np.stack([_taken_out(side, share, offset) for offset in offsets])))
+        little_WSS = fine @ np.stack([_taken_out(side, share, offset) for offset in offsets])
+        windows.append(Window(little_WSS, coarse @ little_WSS))
     return windows
 
 
@@ -88,19 +96,34 @@ def _best_cut(
     band: tuple[float, float],
 ) -> NDArray[np.float32]:  # fmt: skip
     best = np.full(len(pairs_P2), -1, np.float32)
-    for start in range(0, len(pairs_P2), AT_ONCE):
-        part = slice(start, start + AT_ONCE)
+    for start in range(0, len(pairs_P2), CUT_AT_ONCE):
+        part = slice(start, start + CUT_AT_ONCE)
         left_P, right_P = (thumbs_N[rows].astype(np.float32) for rows in pairs_P2[part].T)
         left_P = np.where(mirrored_P[part, None, None], left_P[:, :, ::-1], left_P)
         for whole_P, cut_P in ((left_P, right_P), (right_P, left_P)):
             detail_PD = _detail(cut_P, band)
             for window in windows:
-                for rows in window.places_WSS:
-                    strip_P = rows @ whole_P
-                    for columns in window.places_WSS:
-                        found = np.einsum("pd,pd->p", _detail(strip_P @ columns.T, band), detail_PD)
-                        best[part] = np.maximum(best[part], found)
+                for little, much in zip(window.little_WSS, window.much_WSS, strict=True):
+                    strips = little @ whole_P, much @ whole_P
+                    for places in zip(window.little_WSS, window.much_WSS, strict=True):
+                        np.maximum(best[part], _correlation(strips, places, detail_PD), out=best[part])
     return best
+
+
+def _correlation(
+    strips: tuple[NDArray[np.float32], NDArray[np.float32]], places: tuple[NDArray[np.float32], NDArray[np.float32]],
+    detail_PD: NDArray[np.float32],
+) -> NDArray[np.float32]:  # fmt: skip
+    """Of a cut's detail with another picture's, shape (P,): as `_detail` and a product, without writing what lies between."""
+    (little_PSS, much_PSS), (little, much) = strips, places
+    side = little.shape[0]
+    # One product of two large matrices, not many of small ones.
+    found_PD = (little_PSS.reshape(-1, side) @ little.T - much_PSS.reshape(-1, side) @ much.T).reshape(detail_PD.shape)
+    sums_P = found_PD.sum(axis=1)
+    lengths_P = np.sqrt(np.maximum(np.einsum("pd,pd->p", found_PD, found_PD) - sums_P**2 / side**2, 0))
+    # The other picture's detail has mean 0, so that of this one drops out.
+    products_P = np.einsum("pd,pd->p", found_PD, detail_PD)
+    return np.where(lengths_P > NOTHING * side, products_P / np.maximum(lengths_P, 1e-6), 0).astype(np.float32)
 
 
 def _detail(pictures_N: NDArray[np.number], band: tuple[float, float]) -> NDArray[np.float32]:
@@ -111,8 +134,7 @@ def _detail(pictures_N: NDArray[np.number], band: tuple[float, float]) -> NDArra
     detail_ND = (sharp_N - coarse @ sharp_N @ coarse.T).reshape(len(pictures_N), -1)
     detail_ND -= detail_ND.mean(axis=1, keepdims=True)
     lengths_N = np.linalg.norm(detail_ND, axis=1, keepdims=True)
-    # Below half a grey level a pixel there is nothing but rounding.
-    return np.where(lengths_N > 0.5 * side, detail_ND / np.maximum(lengths_N, 1e-6), 0).astype(np.float32)
+    return np.where(lengths_N > NOTHING * side, detail_ND / np.maximum(lengths_N, 1e-6), 0).astype(np.float32)
 
 
 @cache
