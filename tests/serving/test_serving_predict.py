@@ -69,7 +69,8 @@ def test_a_model_that_is_not_sure_enough_abstains_and_still_ranks(client: httpx.
     ("query", "status"),
     [
         ("top=0", 400), ("top=-1", 400), ("top=many", 400), ("top=1001", 400), ("top=", 400), ("top=%C2%B2", 400),
-        ("unheard=of", 400), ("model=dogs", 404), ("version=9", 404), ("model=careful&version=2", 404),  ("map=1", 400),
+        ("unheard=of", 400), ("model=dogs", 404), ("version=9", 404), ("model=careful&version=2", 404), ("map=1", 400),
+        ("version=", 404), ("model=", 404),
         ("top=" + "0" * 5000 + "5", 400),
     ],
 )  # fmt: skip

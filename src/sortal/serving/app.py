@@ -140,7 +140,7 @@ class Server:
     def _wanted(self, request: Request) -> tuple[Model, int]:
         query = request.query_params
         options(query, ("model", "version", "top"))
-        return self._model(query.get("model", ""), query.get("version", "")), _number(query.get("top", "5"), "top", 1000)
+        return self._model(query.get("model"), query.get("version")), _number(query.get("top", "5"), "top", 1000)
 
     async def _images(self, request: Request, take: Callable[[int], None]) -> list[tuple[str, bytes]]:
         with self.telemetry.timed("read"):
@@ -240,11 +240,11 @@ class Server:
                 raise Refused(400, f"image {number}: {each.refused.message}", hint=each.refused.hint)
         return np.stack([each.row_R for each in told if each.row_R is not None])
 
-    def _model(self, name: str, version_: str) -> Model:
-        return self.models.get(name or self.models.first.name, version_)
+    def _model(self, name: str | None, version_: str | None) -> Model:
+        return self.models.get(self.models.first.name if name is None else name, version_)
 
     def _asked(self, request: Request) -> Model:
-        return self.models.get(request.path_params["name"], request.path_params.get("version", ""))
+        return self.models.get(request.path_params["name"], request.path_params.get("version"))
 
     def routes(self) -> list[Route]:
         """All of it."""

@@ -190,14 +190,14 @@ class Models:
             self._answer(place, checked)
             logger.warning("%s version %s was replaced", place.name, place.version)
 
-    def get(self, name: str, version: str = "") -> Model:
+    def get(self, name: str, version: str | None = None) -> Model:
         """A model by name, its newest version where none is said; raises `Refused` (404)."""
-        if version:
+        if version is not None:
             found = self.answering.get((name, version))
         else:
             found = next((self.answering[key] for key in reversed(self.answering) if key[0] == name), None)
         if found is None:
-            what = f"version {version} of the model {name}" if version else f"model {name}"
+            what = f"model {name}" if version is None else f"version {version!r} of the model {name}"
             raise Refused(404, f"there is no {what}", hint="GET /v2 lists what is served")
         return found
 
