@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import struct
 import threading
 import warnings
 import zlib
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageFile
+from PIL import Image, ImageChops, ImageFile
 
 from sortal.errors import UnreadableImage
 from sortal.preprocess import Preprocess, TooManyPixels, network_pixels, open_rgb, stored_pixels
+from sortal.whole import PASSES, has_all_lines
 
 RED, BLUE = (250, 10, 20), (10, 20, 250)
 
@@ -251,6 +253,68 @@ def test_an_image_that_was_cut_short_is_refused(kind: str, share: float) -> None
     data = encoded(noise(64, 64), kind)
     reason = refused(data[: int(len(data) * share)])
     assert "truncated" in reason or "damaged" in reason
+
+
+def lines_left_out(image: Image.Image, lines: int) -> bytes:
+    """A PNG, complete as a file, whose packed data end so many lines before the picture does."""
+    data = encoded(image)
+    at = data.index(b"IDAT") - 4
+    length = int.from_bytes(data[at : at + 4], "big")
+    assert data[at + 12 + length :][4:8] == b"IEND", "one chunk of data"
+    unpacked = zlib.decompress(data[at + 8 : at + 8 + length])
+    kept = unpacked[: len(unpacked) * (image.height - lines) // image.height]
+    return data[:at] + chunk(b"IDAT", zlib.compress(kept)) + data[at + 12 + length :]
+
+
+def chunk(name: bytes, body: bytes) -> bytes:
+    return len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "I;16"])
+@pytest.mark.parametrize("lines", [1, 3, 10])
+def test_a_png_whose_data_end_before_its_picture_does_is_refused_not_black_below(mode: str, lines: int) -> None:
+    picture = Image.fromarray(np.full((20, 30), 500, np.uint16)) if mode == "I;16" else noise(30, 20).convert(mode)
+    assert open_rgb(lines_left_out(picture, 0))[1:3] == (30, 20)
+    assert refused(lines_left_out(picture, lines)) == "truncated: the PNG's data end before its picture does"
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "1", "P"])
+def test_a_png_that_is_black_below_or_everywhere_is_read(mode: str) -> None:
+    black = Image.new(mode, (30, 20))
+    for picture in (black, ImageChops.lighter(noise(30, 20).convert("L"), black.convert("L")).convert(mode)):
+        picture.paste(0 if mode in ("L", "1", "P") else (0,) * len(mode), (0, 10, 30, 20))
+        assert open_rgb(encoded(picture))[1:3] == (30, 20)
+
+
+@pytest.mark.parametrize(("width", "height"), [(8, 8), (5, 1), (1, 1), (9, 14), (3, 7)])
+def test_an_interlaced_png_is_read_whole_and_refused_without_its_last_line(width: int, height: int) -> None:
+    pixels = np.random.default_rng(0).integers(1, 256, (height, width), dtype=np.uint8)
+    lines = [
+        b"\0" + pixels[y, left::across].tobytes()
+        for left, across, top, down in PASSES
+        for y in range(top, height, down)
+        if left < width
+    ]
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 1))
+
+    def png(lines: list[bytes]) -> bytes:
+        return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"".join(lines))) + chunk(b"IEND", b"")
+
+    np.testing.assert_array_equal(np.asarray(open_rgb(png(lines))[0])[..., 0], pixels)
+    assert refused(png(lines[:-1])).startswith("truncated")
+
+
+def test_what_is_packed_a_thousand_to_one_or_in_many_chunks_is_whole() -> None:
+    black = encoded(Image.new("RGB", (3_000, 2_000)))
+    assert has_all_lines(black)
+    at = black.index(b"IDAT") - 4
+    length = int.from_bytes(black[at : at + 4], "big")
+    packed = black[at + 8 : at + 8 + length]
+    parts = b"".join(chunk(b"IDAT", packed[low : low + 7]) for low in range(0, length, 7))
+    assert has_all_lines(black[:at] + parts + black[at + 12 + length :])
+    assert not has_all_lines(black[:at] + parts[:-200] + black[at + 12 + length :])
+    with pytest.raises(ValueError, match="without a header"):
+        has_all_lines(black[:8])
 
 
 def test_a_progressive_jpeg_that_was_cut_short_is_refused_also_at_small_scale() -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from sortal.errors import UnreadableImage
+from sortal.whole import has_all_lines, is_interlaced
 
 MAX_PIXELS = 100_000_000
 LARGEST_SIDE = 4_096
@@ -178,6 +179,8 @@ def open_rgb(data: bytes, *, at_least: int | None = None, max_pixels: int = MAX_
         if at_least:
             image.draft("RGB", (at_least, at_least))
         image.load()
+        if image.format == "PNG" and _may_lack_lines(image, data) and not has_all_lines(data):
+            raise UnreadableImage("truncated: the PNG's data end before its picture does")
         orientation = _orientation(image)
         rgb, note = _to_rgb(image)
         if orientation in TURNS:
@@ -217,6 +220,11 @@ def _recognised(data: bytes) -> ImageFile.ImageFile:
     if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
         raise UnreadableImage("a HEIC photograph, which is not read here", hint="convert it to JPEG")
     raise UnreadableImage("not an image")
+
+
+def _may_lack_lines(image: Image.Image, data: bytes) -> bool:
+    """Whether the last line is all zeros, as Pillow leaves what it had no data for: only then is it worth unpacking twice."""
+    return is_interlaced(data) or not image.crop((0, image.height - 1, *image.size)).tobytes().strip(b"\0")
 
 
 @contextlib.contextmanager

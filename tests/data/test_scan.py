@@ -8,9 +8,11 @@ import sys
 import tarfile
 import threading
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import PIL
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -18,8 +20,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from sortal.data import facts as facts_module
 from sortal.data import scan as scanning
-from sortal.data.facts import Facts
+from sortal.data.facts import Facts, ImageFacts
 from sortal.data.scan import scan
 from sortal.errors import DataError
 from sortal.events import Event, Progress
@@ -153,6 +156,26 @@ def test_images_that_cannot_be_used_are_named_with_their_reason(write_tree: Tree
     assert found["bees/short.jpg"].startswith("truncated")
     assert found["bees/huge.png"] == "100 x 100 pixels are more than the limit of 9,999"
     assert manifest.counts() == {"ants": 1, "bees": 1}
+
+
+def test_a_png_without_its_last_lines_is_named_and_what_an_older_version_remembers_of_it_is_not_believed(
+    write_tree: Tree, facts: Facts, picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = picture(3, 16, 16)
+    at = data.index(b"IDAT") - 4
+    length = int.from_bytes(data[at : at + 4], "big")
+    packed = zlib.compress(zlib.decompress(data[at + 8 : at + 8 + length])[: 10 * (1 + 3 * 16)])
+    body = b"IDAT" + packed
+    short = data[:at] + len(packed).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big") + data[at + 12 + length :]
+    root = write_tree("ants/1.png", "bees/2.png", contents={"bees/short.png": short})
+    content = hashlib.sha256(short).hexdigest()
+    with monkeypatch.context() as older:
+        older.setattr(facts_module, "VERSION", f"5/{PIL.__version__}")
+        facts.put(content, ImageFacts(16, 16, 0, False))
+        facts.flush()
+    assert reasons(scan(root, facts=facts).manifest) == {
+        "bees/short.png": "truncated: the PNG's data end before its picture does"
+    }
 
 
 def test_the_limit_of_pixels_is_not_remembered(write_tree: Tree, facts: Facts, picture: Picture) -> None:

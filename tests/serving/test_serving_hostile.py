@@ -118,6 +118,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "png: a comment of 60 MB": text_bomb,
     "png: depth 77": lambda: png(4, 4, zlib.compress(bytes(100)), depth=77),
     "png: palette without colours": lambda: png(4, 4, zlib.compress(bytes(100)), kind=3),
+    "png: half of its lines": lambda: png(100, 100, zlib.compress(bytes(301 * 50))),
     "png: damaged stream": lambda: png(100, 100, b"\x78\x9c" + bytes(range(256)) * 4),
     "jpeg: header only": lambda: picture("red", "JPEG")[:3],
     "jpeg: half": lambda: noisy("JPEG")[:30_000],

@@ -22,7 +22,7 @@ from sortal.errors import DataError, MachineFailed
 from sortal.events import Note, Observer, ignore
 
 # Facts of another version of our decoder, or of Pillow's, are not believed: it may read what this one cannot.
-VERSION = f"5/{PIL.__version__}"
+VERSION = f"6/{PIL.__version__}"
 WAIT = 60.0  # seconds for another process that is writing
 BUFFERED = 512
 
