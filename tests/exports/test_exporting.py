@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -462,28 +463,53 @@ def test_the_preprocessing_in_an_export_is_ours_to_the_last_bit(trained: Run, sq
     assert np.array_equal(np.load(tmp_path / "pixels.npy"), expected)
 
 
-def test_the_handler_answers_what_is_no_image_with_400_and_the_rest_with_labels(
-    trained: Run, squares: Path, tmp_path: Path
-) -> None:
-    import zipfile
-
-    from sortal.exports.code import imported
-
+@pytest.fixture
+def handler(trained: Run, tmp_path: Path) -> Any:
+    """The handler of a TorchServe archive, initialised as TorchServe does it."""
     workflows.export(trained.path, to="torchserve", out=tmp_path / "out")
     with zipfile.ZipFile(tmp_path / "out" / "classifier.mar") as archive:
         assert json.loads(archive.read("MAR-INF/MANIFEST.json"))["model"]["handler"] == "handler.py"
         archive.extractall(tmp_path / "unpacked")
     handler = imported(tmp_path / "unpacked" / "handler.py", beside=True).Classifier()
     handler.initialize(SimpleNamespace(system_properties={"model_dir": str(tmp_path / "unpacked")}))
+    return handler
+
+
+def refusing(statuses: list[tuple[int, int]]) -> SimpleNamespace:
+    """A context of TorchServe's that writes down for which requests of a batch which status was set."""
+    return SimpleNamespace(set_response_status=lambda code, phrase, idx: statuses.append((idx, code)))
+
+
+def test_the_handler_answers_what_is_no_image_with_400_and_the_rest_with_labels(
+    trained: Run, squares: Path, handler: Any
+) -> None:
     statuses: list[tuple[int, int]] = []
-    context = SimpleNamespace(set_response_status=lambda code, phrase, idx: statuses.append((idx, code)))
     path = squares / "red" / "000.png"
-    answers = handler.handle([{"body": b"no image"}, {"body": bytearray(path.read_bytes())}, {"data": "%%%"}, {}], context)
+    requests = [{"body": b"no image"}, {"body": bytearray(path.read_bytes())}, {"data": "%%%"}, {}]
+    answers = handler.handle(requests, refusing(statuses))
     assert statuses == [(0, 400), (2, 400), (3, 400)]
     assert answers[0] == {"error": "not an image"}
     expected = workflows.load(trained.path).predict_proba(path)[0]
     assert answers[1]["label"] == "red"
     assert answers[1]["probability"] == pytest.approx(float(expected.max()), abs=1e-6)
+
+
+@pytest.mark.parametrize("key", ["body", "data", "image"])
+def test_the_handler_answers_json_that_is_no_image_with_400_and_makes_no_room_for_it(
+    squares: Path, handler: Any, key: str
+) -> None:
+    # TorchServe parses a body that is said to be JSON, and so it does a part of a form.
+    png = (squares / "red" / "000.png").read_bytes()
+    texts = ["1000000000000", "true", "2.5", "{}", '{"image": "x"}', "[]", json.dumps(list(png)), "null", '"no base64"']
+    statuses: list[tuple[int, int]] = []
+    tracemalloc.start()
+    answers = handler.handle([{key: json.loads(text)} for text in texts] + [{key: png}], refusing(statuses))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert statuses == [(index, 400) for index in range(len(texts))]
+    assert all(set(answer) == {"error"} for answer in answers[:-1])
+    assert answers[-1]["label"] == "red", "the image beside them has its answer"
+    assert most < 10_000_000
 
 
 def test_every_kind_of_the_table_can_be_loaded_and_describes_itself() -> None:

@@ -58,6 +58,14 @@ class Classifier:
 
 
 def image_of(request):
-    """The bytes of a request: the body as it is, or a form's `data` or `image`; text is taken for base64."""
+    """The bytes of a request: the body as it is, or a form's `data` or `image`; text is taken for base64.
+
+    TorchServe parses JSON before it comes here. What it made of it is no image: `bytes` would make room for as many zeros as
+    a number says, and an image of a list's numbers.
+    """
     found = next((request[key] for key in ("body", "data", "image") if request.get(key) is not None), b"")
-    return base64.b64decode(found, validate=True) if isinstance(found, str) else found
+    if isinstance(found, str):
+        return base64.b64decode(found, validate=True)
+    if not isinstance(found, (bytes, bytearray)):
+        raise ValueError("not an image: send the bytes of an image file, not JSON")
+    return found
