@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
 
-from sortal.health.copies import Images, copies
+from sortal.health.copies import Images, copies, find
+from sortal.health.copies import told as told_of
 
 HASH, OTHER = 0x9A3C_55F0_1234_ABCD, 0x0F1E_D2C3_B4A5_9687
 
@@ -50,6 +52,17 @@ def test_a_picture_may_be_all_three():
 def test_near_copies_across_splits_are_severe_for_photographs_and_a_warning_for_small_pictures(side, across):
     rows = [("a", "A", "ant", "train", HASH), ("b", "B", "ant", "test", HASH ^ 5)]
     assert told(*rows, side=side) == [("copies-across-splits", across, ("a", "b"))]
+
+
+def test_near_copies_of_small_pictures_across_splits_are_severe_where_their_pixels_were_compared():
+    rows = [("a", "A", "ant", "train", HASH), ("b", "B", "ant", "test", OTHER), ("c", "C", "bee", "test", 5)]
+    small, twins = images(*rows, side=32), np.array([0, 0, 2])
+    (finding,) = told_of(small, find(small, twins))
+    assert (finding.kind, finding.severity, finding.images) == ("copies-across-splits", "severe", ("a", "b"))
+    assert "hash" not in finding.detail
+    (finding,) = told_of(small, find(small, twins, proved=False))
+    assert (finding.kind, finding.severity) == ("copies-across-splits", "warning")
+    assert "as far as a hash of pictures below 64 pixels can tell" in finding.detail
 
 
 def test_near_copies_within_a_split_are_a_note():

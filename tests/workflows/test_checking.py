@@ -149,6 +149,20 @@ def test_planted_faults_are_all_found_each_by_its_kind(photographs, tiny_network
     assert health.severe
 
 
+@pytest.mark.parametrize(("network", "severity"), [("tiny_network", "severe"), ("no_network", "warning")])
+def test_a_small_picture_saved_again_in_another_split_is_severe_once_pixels_were_compared(
+    tmp_path, request, network, severity
+) -> None:
+    request.getfixturevalue(network)
+    draw(tmp_path / "set" / "train", each=26, seed=1, side=48)
+    draw(tmp_path / "set" / "test", each=12, seed=2, side=48)
+    altered(tmp_path / "set/train/spots/000.jpg", tmp_path / "set/test/spots/again.jpg", lambda image: image)
+    found = [finding for finding in workflows.check(tmp_path / "set").findings if finding.kind == "copies-across-splits"]
+    assert [(finding.severity, sorted(finding.images)) for finding in found] == [
+        (severity, ["test/spots/again.jpg", "train/spots/000.jpg"])
+    ]
+
+
 def test_a_border_on_one_class_is_a_shortcut_and_without_it_there_is_none(photographs, tiny_network) -> None:
     assert "shortcut" not in kinds(workflows.check(photographs))
     for path in photographs.glob("*/spots/*.jpg"):

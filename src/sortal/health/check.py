@@ -32,7 +32,7 @@ class Seen:
     cues: Mapping[str, Floats] | None = None
     """By what should not matter: numbers of shape (N, D)."""
     twins_N: NDArray[np.int64] | None = None
-    """Equal for near copies."""
+    """Equal for near copies, whose pixels were compared."""
     features_ND: Floats | None = None
     judged_NK: NDArray[np.floating] | None = None
     """Probabilities of each class by who did not see the image; NaN where nobody judged."""

@@ -3,7 +3,7 @@
 Byte-identical files are told by their content hash and are certain; so are identical pixels in different files. Near copies
 (saved again, resized, brightened) are told by their perceptual hash and are all but certain for pictures of `SMALLEST` pixels
 and more; where features of the pictures are at hand they are told by those and proved by pixels (`twins`), cut and mirrored
-ones too.
+ones too, and then of any size.
 """
 
 from collections.abc import Sequence
@@ -45,14 +45,20 @@ class Found:
     bytes: Groups
     pixels: Groups
     near: Groups
+    proved: bool = False
+    """Whether the pixels of near copies were compared."""
 
     @property
     def all(self) -> Groups:
         return [*self.bytes, *self.pixels, *self.near]
 
 
-def find(images: Images, twins_N: NDArray[np.int64] | None = None) -> Found:
-    """All groups of copies. `twins_N` numbers near copies, from features; None where the perceptual hash has to do."""
+def find(images: Images, twins_N: NDArray[np.int64] | None = None, *, proved: bool = True) -> Found:
+    """All groups of copies.
+
+    `twins_N` numbers near copies, from features, `proved` by their pixels unless told otherwise; None where the perceptual hash
+    has to do.
+    """
     contents_N = _numbered(images.contents)
     pixels_N = contents_N
     if images.pixels:
@@ -61,23 +67,23 @@ def find(images: Images, twins_N: NDArray[np.int64] | None = None) -> Found:
     same_pixels = [_first_of_each(rows, contents_N) for rows in _equal(pixels_N)]
     near = _near(images, pixels_N) if twins_N is None else _equal(_joined(pixels_N, twins_N))
     groups = [np.sort(_first_of_each(rows, pixels_N)) for rows in near]
-    return Found(_equal(contents_N), _several(same_pixels), _several(groups))
+    return Found(_equal(contents_N), _several(same_pixels), _several(groups), proved=proved and twins_N is not None)
 
 
 def told(images: Images, found: Found) -> list[Finding]:
     """Findings about copies: within a split, across splits, under different labels.
 
-    Across splits or under different labels they are severe; near copies of small pictures, which chance can explain, are a
-    warning there. Within a split byte-identical ones are a warning, near ones a note.
+    Across splits or under different labels they are severe; near copies of small pictures whose pixels nobody compared, which
+    chance can explain, are a warning there. Within a split byte-identical ones are a warning, near ones a note.
     """
     near = found.near
-    large = [min(images.sides[row] or 0 for row in rows) >= SMALLEST for rows in near]
+    by_hash = f"nearly the same (as far as a hash of pictures below {SMALLEST} pixels can tell)"
+    sure = [found.proved or min(images.sides[row] or 0 for row in rows) >= SMALLEST for rows in near]
     return [
         *_told(images, found.bytes, "byte for byte the same", severe="severe", within="warning"),
         *_told(images, found.pixels, "pixel for pixel the same", severe="severe", within="warning"),
-        *_told(images, _where(near, large), "nearly the same", severe="severe", within="note"),
-        *_told(images, _where(near, [not is_large for is_large in large]),
-               f"nearly the same (as far as pictures below {SMALLEST} pixels can tell)", severe="warning", within="note"),
+        *_told(images, _where(near, sure), "nearly the same", severe="severe", within="note"),
+        *_told(images, _where(near, [not is_sure for is_sure in sure]), by_hash, severe="warning", within="note"),
     ]  # fmt: skip
 
 

@@ -80,7 +80,8 @@ def taken(manifest: Manifest, observe: Observer) -> Precautions:
     # Once more with all that is known, so that what `sortal check` saw and the scan did not is told of given splits too.
     contents = [content or source for content, source in zip(images.contents, images.sources, strict=True)]
     twins = [names.get(content, content) for content in contents]
-    found = copies.find(images, np.unique(np.array(twins), return_inverse=True)[1])
+    # Some are told by their hash alone, and which ones `sortal check` had compared is not remembered.
+    found = copies.find(images, np.unique(np.array(twins), return_inverse=True)[1], proved=False)
     # The user's own groups are joined with them as they are now: they may be others than when `sortal check` saw them.
     names = groups_of(manifest, found, seen)
     copied = {contents[row] for rows in found.all for row in rows.tolist()}
