@@ -11,6 +11,7 @@ from typing import IO, Any
 
 from sortal.errors import BundleError, DataError, RunExists
 from sortal.files import UNFINISHED, remove_unfinished, stands_at, write_text
+from sortal.shell import typed
 
 FORMAT = 1
 LOCK = ".lock"
@@ -211,5 +212,6 @@ def find_bundle(path: Path) -> Path:
         if (candidate / "bundle.json").is_file():
             return candidate
     if (path / "run.json").is_file():
-        raise BundleError(f"the run {path} has no bundle yet", hint=f"finish it: sortal train --resume --out {path}")
+        going_on = typed("sortal", "train", "--resume", "--out", path)
+        raise BundleError(f"the run {path} has no bundle yet", hint=f"finish it: {going_on}")
     raise DataError(f"{path} is neither a run nor a bundle", hint="name the folder that `sortal train` printed")

@@ -201,6 +201,16 @@ def test_train_says_how_good_what_was_left_out_how_long_and_where_to_go_on(sorta
         assert said in out
 
 
+def test_what_train_says_to_type_next_is_quoted_and_on_one_line(sortal, calls) -> None:
+    for name, told in (
+        ("it's a run", """'it'"'"'s a run'"""), ("-x", "./-x"), (f"runs/{'a long name ' * 9}x", f"'runs/{'a long name ' * 9}x'")
+    ):  # fmt: skip
+        calls.answer("train", result({**TRAINED, "run": name}))
+        out = sortal("train", "photos").out
+        assert f"next     sortal predict {told} photo.jpg\n" in out
+        assert f"         sortal report {told}\n" in out
+
+
 def test_evaluate_passes_data_on(sortal, workflows) -> None:
     sortal("evaluate", "runs/a", "others")
     assert workflows.seen[-1][0] == (Path("runs/a"), Path("others"))

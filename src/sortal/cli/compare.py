@@ -14,8 +14,9 @@ from sortal.cli.plain import print_json, standard_output_kept_for_the_answer
 def command(runs: tuple[Path, ...], as_json: bool) -> None:
     """Compare runs, or files of predictions, image by image.
 
-    Each must have been judged on the same images. A difference is that of the later run to the earlier one; it has a 95%
-    interval (bootstrap over groups) and the p-value of an exact test (McNemar).
+    Each must have been judged on the same images; those that a run had set aside are left out and counted. A difference is
+    that of the later run to the earlier one; it has a 95% interval (bootstrap over groups) and the p-value of an exact test
+    (McNemar).
     """
     from sortal import workflows
     from sortal.cli import tables

@@ -1,12 +1,12 @@
 """Watching work that can be interrupted: whoever stops it is told how to go on."""
 
 import contextlib
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 from sortal.cli.failures import Interrupted
 from sortal.events import Begun, Event, Observer, fanout
+from sortal.shell import typed
 
 
 @contextlib.contextmanager
@@ -42,4 +42,4 @@ class RunSeen:
         """How to continue, or nothing where there is nothing to continue."""
         if self.path is None or not (self.path / self.about).exists():
             return ""
-        return f"continue with: sortal {self.command} --resume --out {shlex.quote(str(self.path))}"
+        return f"continue with: {typed('sortal', self.command, '--resume', '--out', self.path)}"

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -14,6 +15,7 @@ from rich.text import Text
 from sortal.cli.console import duration, rate, to_standard_output
 from sortal.cli.plain import printable
 from sortal.evaluation.text import ClassificationReport, classification_report
+from sortal.shell import typed
 
 Values = Mapping[str, Any]
 MOST_SOURCES = 5
@@ -29,6 +31,11 @@ def show(*parts: RenderableType) -> None:
     console = to_standard_output()
     for part in parts:
         console.print(part)
+
+
+def show_to_type(before: str, command: str) -> None:
+    """Print a command that can be copied: on one line, however long."""
+    to_standard_output().print(Text.assemble((before, "dim"), command), soft_wrap=True)
 
 
 def columns(*names: str, numbers: bool = True) -> Table:
@@ -66,6 +73,7 @@ def show_health(values: Values) -> None:
         show(Text.assemble(("left out: ", "yellow"), plain(f"{row['what']}, since {row['reason']}")))
     if "fixed" in values:
         show(Text(), *_fixed(values["fixed"]))
+        show_to_type("next     ", typed("sortal", "train", Path(values["fixed"]["manifest"])))
 
 
 def show_training(values: Values) -> None:
@@ -79,11 +87,11 @@ def show_training(values: Values) -> None:
     seconds = values["seconds"]
     parts = ", ".join(f"{name} {duration(seconds[name])}" for name in ("prepare", "train", "finish") if name in seconds)
     show(Text(f"took {duration(seconds['total'])} ({parts})", style="dim"))
-    run = printable(str(values["run"]))
-    show(Text.assemble(("report   ", "dim"), f"{run}/report.html"))
-    show(Text.assemble(("next     ", "dim"), f"sortal predict {run} photo.jpg"))
-    further = "learning curve, what breaks it, maps of mistakes"
-    show(Text.assemble(("         ", "dim"), f"sortal report {run}", (f"  adds what takes longer: {further}", "dim")))
+    run = Path(values["run"])
+    show(Text.assemble(("report   ", "dim"), plain(run / "report.html")))
+    show_to_type("next     ", typed("sortal", "predict", run, "photo.jpg"))
+    show_to_type("         ", typed("sortal", "report", run))
+    show(Text("         adds what takes longer: learning curve, what breaks it, maps of mistakes", style="dim"))
 
 
 def show_maps(values: Values) -> None:
@@ -113,7 +121,10 @@ def show_study(values: Values) -> None:
 
 def show_comparison(values: Values) -> None:
     """Of `compare`: a line a run, a line a pair, and in words whether a difference can be told from luck."""
-    show(Text(f"on the same {values['images']:,} images ({title(values['split'])})"), Text())
+    show(Text(f"on the same {values['images']:,} images ({title(values['split'])})"))
+    if left := values["left_out"]:
+        show(Text(f"left out: {left:,} {'image' if left == 1 else 'images'} that a run had set aside", style="yellow"))
+    show(Text())
     table = columns("run", "accuracy\n(95% interval)", "log loss")
     for row in values["runs"]:
         low, high = row["accuracy_interval"]
@@ -387,7 +398,6 @@ def _fixed(fixed: Values) -> Iterable[RenderableType]:
     yield from _some(f"{row['source']}: {row['from']} to {row['to']}" for row in moved)
     yield Padding(Text(f"{len(quarantined):,} quarantined"), (0, 0, 0, 4))
     yield from _some(f"{row['source']}: {row['reason']}" for row in quarantined)
-    yield Text.assemble(("next     ", "dim"), f"sortal train {printable(str(fixed['manifest']))}")
 
 
 def _some(lines: Iterable[str]) -> Iterable[RenderableType]:

@@ -31,6 +31,7 @@ from sortal.manifest import Manifest
 from sortal.predictions import Predictions
 from sortal.preprocess import MAX_PIXELS
 from sortal.run import Run
+from sortal.shell import typed
 from sortal.workflows.evidence import LABELS, TWINS, Steps, glanced, with_features, with_predictions
 from sortal.workflows.precautions import GROUPS, groups_of
 
@@ -250,5 +251,7 @@ def _free_place(path: Path) -> Path:
 def _manifest_of(run: Run) -> Path:
     """The images of a finished run, with the splits that it used."""
     if not run.finished:
-        raise BundleError(f"{run.path} is a run that is not finished", hint=f"sortal train --resume --out {run.path}")
+        raise BundleError(
+            f"{run.path} is a run that is not finished", hint=typed("sortal", "train", "--resume", "--out", run.path)
+        )
     return run.manifest
