@@ -5,10 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from sortal.cli.main import main
 from sortal.errors import DataError
+from sortal.manifest import SCHEMA, Manifest
 from sortal.predictions import Predictions
 from sortal.workflows import comparing
 from sortal.workflows.comparing import compare
@@ -57,6 +59,59 @@ def test_other_images_are_refused_with_how_many_are_the_same_and_which_are_missi
     with pytest.raises(
         DataError, match=r"on 60, .* on 58, of which 58 are the same; only in .*a\.parquet: '058\.jpg', '059\.jpg'$"
     ):
+        compare([a, b])
+
+
+def judged(folder: Path, *, set_aside: tuple[str, ...] = (), elsewhere: tuple[str, ...] = (), wrong: int = 0) -> Path:
+    """A run that judged sixty images but for those that were set aside before it, and those that stand in another split."""
+    found = predictions(wrong=wrong)
+    rows = [
+        {"source": source, "content": f"of {source}", "labels": [found.classes[label]]}
+        | {
+            "split": "train" if source in elsewhere else "test",
+            "exclusion": "set aside by hand" if source in set_aside else None,
+        }
+        for source, label in zip(found.sources, found.labels_N, strict=True)
+    ]
+    folder.mkdir()
+    Manifest(pa.Table.from_pylist(rows, schema=SCHEMA), found.classes, "/photos").save(folder / "manifest.parquet")
+    kept = [source not in set_aside + elsewhere for source in found.sources]
+    found.where(np.array(kept)).save(folder / "predictions.parquet")
+    return folder
+
+
+def test_images_that_a_run_had_set_aside_are_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = judged(tmp_path / "a", wrong=9), judged(tmp_path / "b", wrong=9, set_aside=("000.jpg", "059.jpg"))
+    c = judged(tmp_path / "c", set_aside=("059.jpg", "030.jpg"))
+    found = compare([a, b]).to_json()
+    assert (found["images"], found["left_out"]) == (58, 2)
+    assert [row["accuracy"] for row in found["runs"]] == [pytest.approx(50 / 58)] * 2
+    assert found["differences"][0]["mean"] == 0
+    three = compare([b, a, c])
+    assert (three.images, three.left_out) == (57, 3)
+    assert main(["compare", str(a), str(b)]) == 0
+    assert "left out: 2 images that a run had set aside" in capsys.readouterr().out
+    assert main(["compare", str(a), str(judged(tmp_path / "d", set_aside=("003.jpg",)))]) == 0
+    assert "left out: 1 image that" in capsys.readouterr().out
+
+
+def test_what_a_run_was_trained_on_is_not_left_out_but_refused(tmp_path: Path) -> None:
+    a = judged(tmp_path / "a")
+    b = judged(tmp_path / "b", set_aside=("000.jpg",), elsewhere=("001.jpg",))
+    with pytest.raises(DataError, match="of which 58 are the same"):
+        compare([a, b])
+
+
+def test_runs_that_share_no_image_are_refused_also_where_all_were_set_aside(tmp_path: Path) -> None:
+    names = [f"{row:03d}.jpg" for row in range(60)]
+    a, b = judged(tmp_path / "a", set_aside=tuple(names[:30])), judged(tmp_path / "b", set_aside=tuple(names[30:]))
+    with pytest.raises(DataError, match="of which 0 are the same"):
+        compare([a, b])
+
+
+def test_files_of_predictions_have_set_nothing_aside(tmp_path: Path) -> None:
+    a, b = judged(tmp_path / "a", set_aside=("000.jpg",)), saved(tmp_path, "b.parquet", predictions())
+    with pytest.raises(DataError, match="of which 59 are the same"):
         compare([a, b])
 
 

@@ -1,7 +1,7 @@
 """Compare: runs, or anyone's predictions, on the very same images, pair by pair."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -28,16 +28,18 @@ SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What `sortal compare` says."""
+    """What `sortal compare` says; `left_out` counts the images that one run judged and another had set aside."""
 
     split: str
     images: int
+    left_out: int
     runs: list[dict[str, Any]]
     differences: list[dict[str, Any]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """The contract's keys."""
-        return {"split": self.split, "images": self.images, "runs": self.runs, "differences": self.differences}
+        counts = {"split": self.split, "images": self.images, "left_out": self.left_out}
+        return {**counts, "runs": self.runs, "differences": self.differences}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class _Judged:
     predictions: Predictions
     contents: dict[str, str] | None
     """Source to content; None for predictions of others, which have no manifest."""
+    set_aside: Set[str]
+    """Contents of the images that it had, and that were set aside before it was trained."""
     groups: dict[str, int] | None
     """Source to group; None where there are none."""
 
@@ -55,7 +59,8 @@ class _Judged:
 def compare(targets: Sequence[str | Path]) -> Compared:
     """Paired differences in accuracy between every two of some runs or files of predictions.
 
-    Raises `DataError` where they were not judged on the same images with the same labels, saying which are missing where.
+    What one run judged and another had set aside is left out and counted. Raises `DataError` where they were otherwise not
+    judged on the same images with the same labels, saying which are missing where.
     """
     if len(targets) < 2:
         raise DataError("a comparison needs two runs", hint="sortal compare RUN RUN")
@@ -65,7 +70,7 @@ def compare(targets: Sequence[str | Path]) -> Compared:
     _require_equal_tasks(judged)
     split = _common_split(judged)
     parts = [_known(each.predictions.split(split)) for each in judged]
-    orders = _aligned(judged, parts, split)
+    orders, left_out = _aligned(judged, parts, split)
     aligned = [_rows(part, order) for part, order in zip(parts, orders, strict=True)]
     _require_equal_labels(judged, aligned)
     groups_N = _groups(judged, aligned)
@@ -83,7 +88,7 @@ def compare(targets: Sequence[str | Path]) -> Compared:
         _told(judged[a].name, judged[b].name, difference(hits[a], hits[b], groups_N), aligned[a], aligned[b], groups_N)
         for a, b in combinations(range(len(judged)), 2)
     ]
-    return Compared(split, len(aligned[0]), runs, differences)
+    return Compared(split, len(aligned[0]), left_out, runs, differences)
 
 
 def _told(
@@ -111,14 +116,15 @@ def _told(
 
 def _read(path: Path) -> _Judged:
     if path.is_file():
-        return _Judged(str(path), foreign.read(path), None, None)
+        return _Judged(str(path), foreign.read(path), None, frozenset(), None)
     run = Run(path)
     if not run.predictions.exists():
         find_bundle(path)  # says what is wrong, unless it is a bundle, which has no images of its own
         raise DataError(f"{path} is a bundle, which holds no predictions", hint="name the runs that the bundles came from")
-    used = Manifest.load(run.manifest).used
-    contents = dict(zip(used.sources, used.column("content"), strict=True))
-    return _Judged(str(path), Predictions.load(run.predictions), contents, groups_of(used))
+    manifest = Manifest.load(run.manifest)
+    contents = dict(zip(manifest.used.sources, manifest.used.column("content"), strict=True))
+    set_aside = {content for content in manifest.excluded.column("content") if content is not None}
+    return _Judged(str(path), Predictions.load(run.predictions), contents, set_aside, groups_of(manifest.used))
 
 
 def _require_equal_tasks(judged: Sequence[_Judged]) -> None:
@@ -145,11 +151,26 @@ def _known(predictions: Predictions) -> Predictions:
     return predictions.where(task(predictions.task).known(predictions.labels_N))
 
 
-def _aligned(judged: Sequence[_Judged], parts: Sequence[Predictions], split: str) -> list[list[int]]:
-    """The rows of each part, so that all name the same images in the same order; raises `DataError` where they cannot."""
+def _aligned(judged: Sequence[_Judged], parts: Sequence[Predictions], split: str) -> tuple[list[list[int]], int]:
+    """The rows of each part, so that all name the same images in the same order, and how many images were left out since a
+    run had set them aside; raises `DataError` where an image is missing for any other reason.
+    """
     by_content = all(each.contents is not None for each in judged)
     keys = [_keys(part, each.contents if by_content else None) for each, part in zip(judged, parts, strict=True)]
-    order = sorted(keys[0])
+    everywhere = set.intersection(*(set(found) for found in keys))
+    anywhere = set.union(*(set(found) for found in keys))
+    for each, found in zip(judged, keys, strict=True):
+        lacking = anywhere - found.keys()
+        if not everywhere or not (by_content and all(content in each.set_aside for content, _ in lacking)):
+            _refuse_unequal(judged, parts, keys, split)
+    order = sorted(everywhere)
+    return [[found[key] for key in order] for found in keys], len(anywhere) - len(everywhere)
+
+
+def _refuse_unequal(
+    judged: Sequence[_Judged], parts: Sequence[Predictions], keys: Sequence[dict[tuple[str, int], int]], split: str
+) -> None:
+    """Raise `DataError` for the first run whose images are not those of the first, saying which are missing where."""
     for number, (each, found) in enumerate(zip(judged[1:], keys[1:], strict=True), start=1):
         if found.keys() != keys[0].keys():
             shared = len(found.keys() & keys[0].keys())
@@ -166,7 +187,6 @@ def _aligned(judged: Sequence[_Judged], parts: Sequence[Predictions], split: str
                 f"{len(found):,}, of which {shared:,} are the same{''.join(alone)}",
                 hint="give the images a test/ folder, or train both with the same data and split, and compare again",
             )
-    return [[found[key] for key in order] for found in keys]
 
 
 def _keys(part: Predictions, contents: dict[str, str] | None) -> dict[tuple[str, int], int]:
