@@ -2,8 +2,12 @@
 
 import configparser
 import json
+import os
 import re
 import shlex
+import shutil
+import subprocess
+from ipaddress import ip_address
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,9 +18,12 @@ import yaml
 
 from sortal.cli.main import program
 from sortal.serving.guard import OPEN, is_loopback
+from sortal.serving.limits import Limits
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 CONTAINERFILE, UNIT, KSERVE = (DEPLOY / name for name in ("Containerfile", "sortal.service", "kserve.yaml"))
+MOMENT = 5
+"""Seconds between the last answer and the end of the process, at most."""
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -95,6 +102,33 @@ def test_the_container_runs_as_nobody_in_particular_on_a_file_system_that_it_can
     names = [name for name, _ in instructions()]
     assert names.index("USER") < names.index("ENTRYPOINT")
     assert {"--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"} <= set(usage("podman run").split())
+
+
+def account() -> dict[str, list[str]]:
+    """The commands that make the image's user and group, by name of the program."""
+    (text,) = [rest for name, rest in instructions() if name == "RUN" and "useradd" in rest]
+    commands = [shlex.split(each) for each in text.split("&&")]
+    return {words[0]: words[1:] for words in commands if words[0] in ("groupadd", "useradd")}
+
+
+def test_the_user_of_the_image_is_no_system_account_and_its_group_has_the_number_under_which_it_runs(tmp_path: Path) -> None:
+    missing = [name for name in account() if shutil.which(name) is None]
+    if missing or os.geteuid() != 0:
+        pytest.skip(f"needs root and Debian's package passwd: {missing} is not here")
+    (tmp_path / "etc").mkdir()
+    system = "".join(f"_taken{number}:x:{number}:\n" for number in range(1, 1000))
+    for name, text in {"passwd": "", "shadow": "", "gshadow": "", "group": system}.items():
+        (tmp_path / "etc" / name).write_text(text)
+    ranges = {"UID_MIN": 1000, "UID_MAX": 60000, "GID_MIN": 1000, "GID_MAX": 60000, "SYS_UID_MAX": 999, "SYS_GID_MAX": 999}
+    (tmp_path / "etc" / "login.defs").write_text("".join(f"{key} {value}\n" for key, value in ranges.items()))
+    for name, words in account().items():
+        done = subprocess.run([name, "--prefix", str(tmp_path), *words], capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+    user, _, group = last("USER").partition(":")
+    *_, line = (tmp_path / "etc" / "group").read_text().splitlines()
+    assert line.split(":")[::2] == ["sortal", group]
+    assert (tmp_path / "etc" / "passwd").read_text().split(":")[:4] == ["sortal", "x", user, group]
+    assert min(int(user), int(group)) >= 1000
 
 
 def test_the_image_is_built_from_files_that_are_there_in_the_format_that_keeps_a_health_check() -> None:
@@ -177,6 +211,50 @@ def test_the_unit_serves_this_machine_alone_with_the_credential_that_it_loads(un
     assert f"token {source}" in UNIT.read_text()
     ((_, _, served),) = [run.partition("=") for run in params["runs"]]
     assert PurePosixPath(served).is_relative_to(unit["ReadOnlyPaths"])
+
+
+def test_the_unit_reaches_nobody_but_this_machine_and_binds_no_port_but_its_own(unit: configparser.SectionProxy) -> None:
+    params = under_systemd(unit)
+    assert (unit["IPAddressDeny"], unit["IPAddressAllow"]) == ("any", "localhost")
+    assert (unit["SocketBindDeny"], unit["SocketBindAllow"]) == ("any", f"ipv4:tcp:{params['port']}")
+    assert ip_address(params["host"]).version == 4, "whoever serves ::1 has to allow it above"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze: apt install systemd")
+def test_systemd_finds_nothing_wrong_with_the_unit(unit: configparser.SectionProxy, tmp_path: Path) -> None:
+    program = tmp_path / "sortal"
+    program.touch(mode=0o755)
+    # It looks whether the program is there; all else is as it stands.
+    text = UNIT.read_text().replace(shlex.split(unit["ExecStart"])[0], str(program))
+    (tmp_path / "sortal.service").write_text(text)
+    done = subprocess.run(["systemd-analyze", "verify", str(tmp_path / "sortal.service")], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_whoever_was_let_in_is_answered_before_anybody_ends_the_server(
+    unit: configparser.SectionProxy, runtime: dict[str, Any]
+) -> None:
+    answering = Limits().drain_seconds
+    program, seconds = runtime["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+    assert program == "sleep"
+    # The time of a pod begins with preStop; processes need a moment to end besides.
+    grace = documents()["InferenceService"]["predictor"]["terminationGracePeriodSeconds"]
+    assert grace >= int(seconds) + answering + MOMENT
+    assert int(unit["TimeoutStopSec"]) >= answering + MOMENT
+    assert int(re.search(r"--stop-timeout=(\d+)", usage("podman run"))[1]) >= answering + MOMENT
+
+
+def test_kubernetes_takes_the_pod_that_kserve_makes_of_the_two(runtime: dict[str, Any]) -> None:
+    validator = pytest.importorskip("kubernetes_validate", reason="needs kubernetes-validate: pip install kubernetes-validate")
+    of_kserve = {"supportedModelFormats", "protocolVersions", "multiModel", "minReplicas", "maxReplicas", "model"}
+    both = {**runtime, **documents()["InferenceService"]["predictor"]}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "bees"},
+        "spec": {key: value for key, value in both.items() if key not in of_kserve},
+    }
+    validator.validate(pod, validator.latest_version(), strict=True)
 
 
 def test_the_unit_has_no_user_on_the_disk_and_can_write_nothing(unit: configparser.SectionProxy) -> None:
