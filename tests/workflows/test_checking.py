@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageEnhance, ImageOps
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from sortal import engines, workflows
 from sortal.data.graphs import Graph
@@ -147,6 +147,34 @@ def test_planted_faults_are_all_found_each_by_its_kind(photographs, tiny_network
     assert images(health, "placeholder") == {"train/spots/sorry.gif"}
     assert "train/spots/blank.png" in images(health, "quality")
     assert health.severe
+
+
+def test_a_placeholder_is_found_however_often_it_was_saved(photographs, tiny_network, tmp_path) -> None:
+    """Sixty times among 76 photographs: as it is, and as JPEG of many qualities."""
+    sorry = Image.new("RGB", (96, 96), (246, 246, 246))
+    sorry.paste((50, 50, 50), (20, 40, 76, 52))
+    for number in range(60):
+        sorry.save(photographs / "train" / "stripes" / f"sorry{number}.jpg", quality=95 if number < 40 else 30 + number)
+    health = workflows.check(photographs, fix=tmp_path / "fixed.parquet")
+    assert images(health, "placeholder") == {f"train/stripes/sorry{number}.jpg" for number in range(60)}
+    assert health.fixed is not None
+    assert len(health.fixed.quarantined) == 60
+
+
+def test_a_set_of_strokes_and_a_class_of_empty_fields_have_no_placeholders(tmp_path, tiny_network) -> None:
+    """As handwritten digits are, and what a microscope shows where there is nothing."""
+    random = np.random.default_rng(0)
+    for number in range(60):
+        digit = Image.new("L", (14, 14))
+        ImageDraw.Draw(digit).line([tuple(at) for at in random.integers(2, 12, (4, 2)).tolist()], fill=255)
+        slope = 200 - 5 * np.hypot(*np.mgrid[-1:1:96j, -1:1:96j])
+        for name, picture in (
+            ("digits", digit.resize((96, 96), Image.Resampling.BILINEAR)),
+            ("fields", Image.fromarray((slope + random.normal(0, 2, (96, 96))).astype(np.uint8))),
+        ):
+            (tmp_path / "set" / name).mkdir(parents=True, exist_ok=True)
+            picture.save(tmp_path / "set" / name / f"{number}.png")
+    assert "placeholder" not in kinds(workflows.check(tmp_path / "set"))
 
 
 @pytest.mark.parametrize(("network", "severity"), [("tiny_network", "severe"), ("no_network", "warning")])

@@ -72,7 +72,7 @@ def findings(manifest: Manifest, seen: Seen | None = None, found: Found | None =
             *imbalance(split_counts.get("train", counts)),
             *unlabelled([source for source, each in zip(images.sources, images.labels, strict=True) if not each], len(used)),
             *on_all(counts, len(used)),
-            *(quality(images.sources, seen.looks) if seen.looks is not None else []),
+            *(quality(images.sources, seen.looks, copies.together(images, found)) if seen.looks is not None else []),
             *_by_heads(used, images, found, seen),
         ]
     )

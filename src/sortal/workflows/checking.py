@@ -38,7 +38,7 @@ from sortal.workflows.precautions import GROUPS, groups_of
 if TYPE_CHECKING:  # ONNX Runtime is loaded when there is something to look at
     from sortal.workflows.seeing import Pictures, Sight
 
-VERSION = 3
+VERSION = 4
 """Of what is asked and how: what another version found is not believed."""
 ALIKE = "classes that are alike"
 NEEDED = {"cleanlab": (LABELS, ALIKE), "usearch": (TWINS,)}
@@ -227,7 +227,8 @@ def _quarantine(manifest: Manifest, seen: Seen, found: Found) -> dict[str, str]:
             names = " and ".join(sorted({", ".join(labels[row]) or "no label" for row in rows}))
             reasons |= {sources[row]: f"the same picture is labelled {names}" for row in rows.tolist()}
     if seen.looks is not None:
-        reasons |= {sources[row]: "looks like a placeholder" for row in np.flatnonzero(placeholders(seen.looks)).tolist()}
+        placeholder_N = placeholders(seen.looks, copies.together(images_of(used, seen.pixels), found))
+        reasons |= {sources[row]: "looks like a placeholder" for row in np.flatnonzero(placeholder_N).tolist()}
         reasons |= {sources[row]: "is blank" for row in np.flatnonzero(blanks(seen.looks)).tolist()}
     return {source: f"{BY_CHECK}: {reason}" for source, reason in sorted(reasons.items())}
 
