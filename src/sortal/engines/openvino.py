@@ -1,5 +1,6 @@
 """Inference in OpenVINO: the same graphs as ONNX Runtime's, several chunks at once, where the package is installed."""
 
+import sys
 import threading
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -30,7 +31,10 @@ def computes_bf16() -> bool:
 
 
 def package() -> Any:
-    """OpenVINO itself; raises `MissingExtra`."""
+    """OpenVINO itself, which tells nobody that it is used; raises `MissingExtra`."""
+    # To import it is enough for a message to Google Analytics and a number in the user's home, unasked. Where its package for
+    # that cannot be imported, it and NNCF go without.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         import openvino
     except ImportError as error:
