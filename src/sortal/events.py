@@ -63,7 +63,15 @@ class CheckpointSaved:
     step: int
 
 
-Event = Begun | Progress | Decision | Note | EpochDone | CheckpointSaved
+@dataclass(frozen=True, slots=True)
+class PhaseDone:
+    """A part of the work ended that took so many seconds of this process, without those of other parts within it."""
+
+    what: str
+    seconds: float
+
+
+Event = Begun | Progress | Decision | Note | EpochDone | CheckpointSaved | PhaseDone
 Observer = Callable[[Event], None]
 
 

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from sortal.cli.console import duration, watching
-from sortal.events import CheckpointSaved, Decision, EpochDone, Event, Note, Progress
+from sortal.events import CheckpointSaved, Decision, EpochDone, Event, Note, PhaseDone, Progress
 
 
 class Terminal(io.StringIO):
@@ -74,6 +74,10 @@ def test_markup_and_control_characters_in_names_are_only_text() -> None:
 
 def test_a_checkpoint_is_no_news() -> None:
     assert shown(CheckpointSaved("runs/a/checkpoint", 1, 2)) == ""
+
+
+def test_the_end_of_a_part_is_no_news() -> None:
+    assert shown(PhaseDone("scan", 1.5)) == ""
 
 
 def test_epochs_that_follow_each_other_at_once_are_not_all_told_but_the_last_is() -> None:

@@ -24,7 +24,7 @@ from sortal.errors import (
     UnknownName,
     WeightsError,
 )
-from sortal.events import Decision, EpochDone, Event, Note, Progress
+from sortal.events import Decision, EpochDone, Event, Note, PhaseDone, Progress
 from sortal.manifest import Manifest
 from sortal.predictions import Predictions
 from sortal.recipe import Average, Head, Optimizer, Recipe, Schedule, Split
@@ -54,7 +54,7 @@ FROZEN = SCRATCH.model_copy(
 def test_a_run_holds_everything_and_says_so(coloured: Make, tmp_path: Path) -> None:
     trained = train(coloured(), recipe=SCRATCH, out=tmp_path / "run")
     result = trained.to_json()
-    assert set(result) == {"run", "recipe", "reasons", "splits", "excluded", "metrics", "seconds", "work"}
+    assert set(result) == {"run", "recipe", "reasons", "splits", "excluded", "metrics", "seconds", "phases", "work"}
     assert sum(result["splits"].values()) == 36
     assert set(result["metrics"]) == {"val", "test"}
     assert set(result["seconds"]) == {"total", "prepare", "train", "finish"}
@@ -74,6 +74,52 @@ def test_a_run_holds_everything_and_says_so(coloured: Make, tmp_path: Path) -> N
     ):
         assert path.is_file(), path
     assert json.loads(run.result.read_text()) == result
+
+
+def parts(events: list[Event]) -> dict[str, float]:
+    """Part to seconds, as events told them."""
+    told: dict[str, float] = {}
+    for event in events:
+        if isinstance(event, PhaseDone):
+            told[event.what] = told.get(event.what, 0.0) + event.seconds
+    return told
+
+
+LAST = ["graph", "calibration", "parity", "evaluation", "bundle", "report"]
+"""The parts of finishing, in their order."""
+
+
+@pytest.mark.parametrize(
+    ("recipe", "own"),
+    [(SCRATCH, ["statistics", "validation", "train"]), (FROZEN, ["statistics", "features", "cross_validation", "train"])],
+    ids=["scratch", "features"],
+)
+def test_every_part_of_a_training_is_timed_once_and_told_as_it_ends(
+    coloured: Make, tmp_path: Path, recipe: Recipe, own: list[str]
+) -> None:
+    events: list[Event] = []
+    trained = train(coloured(), recipe=recipe, out=tmp_path / "run", observe=events.append)
+    phases = trained.to_json()["phases"]
+    assert list(phases) == ["load", "scan", "measure", "plan", "decode", *own, *LAST]
+    assert phases == {what: round(seconds, 3) for what, seconds in parts(events).items()}
+    # No second counts twice: together they are no more than the whole, up to the rounding of each.
+    assert min(phases.values()) >= 0
+    assert sum(phases.values()) <= trained.to_json()["seconds"]["total"] + 0.001 * len(phases)
+    # An epoch's score is told as validation before the training that it is a part of.
+    written = [json.loads(line) for line in trained.run.events.read_text().splitlines()]
+    assert [each["what"] for each in written if each["event"] == "PhaseDone"] == [
+        event.what for event in events if isinstance(event, PhaseDone)
+    ]
+
+
+def test_a_resume_tells_the_parts_that_were_left_to_it(coloured: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupted(monkeypatch, "fit", KeyboardInterrupt())
+    first: list[Event] = []
+    with pytest.raises(KeyboardInterrupt):
+        train(coloured(), recipe=SCRATCH, out=tmp_path / "run", observe=first.append)
+    assert list(parts(first)) == ["load", "scan", "measure", "plan", "decode", "statistics"]  # no word of what broke off
+    resumed = train(out=tmp_path / "run", resume=True)
+    assert list(resumed.to_json()["phases"]) == ["load", "decode", "statistics", "validation", "train", *LAST]
 
 
 def test_the_published_scores_are_those_of_the_bundles_own_graph(coloured: Make, tmp_path: Path) -> None:

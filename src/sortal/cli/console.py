@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sortal.cli.plain import printable
-from sortal.events import Begun, CheckpointSaved, Decision, EpochDone, Event, Note, Observer, Progress
+from sortal.events import Begun, CheckpointSaved, Decision, EpochDone, Event, Note, Observer, PhaseDone, Progress
 
 # Epochs of a small head take milliseconds: lines nearer together than this could not be read anyway.
 SECONDS_BETWEEN_LINES_ON_A_TERMINAL = 1.0
@@ -114,8 +114,8 @@ class Screen:
                 self._row("warning:", Text(event.text), style="yellow")
             case Note():
                 self._row("note:", Text(event.text), style="cyan")
-            case Begun() | CheckpointSaved():
-                pass  # `Interrupted` names the folder when it matters
+            case Begun() | CheckpointSaved() | PhaseDone():
+                pass  # `Interrupted` names the folder when it matters; what a part took, its own line says
 
     def close(self) -> None:
         """Take the bars away and say how far unfinished phases came."""

@@ -61,6 +61,8 @@ class Fitted:
     """Images in those steps."""
     seconds: float
     """Spent on them, with evaluations and checkpoints."""
+    validation_seconds: float
+    """Of these, spent on the scores of epochs."""
     micro_batch: int
     """Images that went through the network at once in the end; not the recipe's where memory ran out."""
 
@@ -110,6 +112,7 @@ class _Fitting:
             session.restore(state)
             self._loop = Loop(**saved)
         self._steps = self._images = 0
+        self._judging = 0.0
         self._pending = list[tuple[SupportsFloat, int]]()
         self._started = self._last_save = self._last_event = self._counted = time.monotonic()
 
@@ -122,7 +125,7 @@ class _Fitting:
         """The rest of the epoch, its scores, and a checkpoint where one is due."""
         loop = self._loop
         rate = self._train()
-        found = dict(self._scores(self._session.predict("val"))) if self._scores else {}
+        found = self._judged()
         loss, rate = loop.losses / max(1, loop.images), self._recipe.learning_rate * rate
         loop.history.append({"epoch": loop.epoch + 1, "loss": loss, "rate": rate, **found})
         self._judge(found)
@@ -145,8 +148,18 @@ class _Fitting:
             steps=self._steps,
             images=self._images,
             seconds=time.monotonic() - self._started,
+            validation_seconds=self._judging,
             micro_batch=self._session.micro_batch,
         )
+
+    def _judged(self) -> dict[str, float]:
+        """The epoch's scores; the device has nothing else to do by now, since the losses of all steps were read back."""
+        if self._scores is None:
+            return {}
+        began = time.monotonic()
+        found = dict(self._scores(self._session.predict("val")))
+        self._judging += time.monotonic() - began
+        return found
 
     @property
     def _total(self) -> int:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from sortal.data.keeping import PixelKeeper
 from sortal.data.measured import Bystander, remembered
 from sortal.data.pixels import StoredPixels
 from sortal.data.samples import Samples
-from sortal.data.scan import Glimpse
+from sortal.data.scan import Glimpse, Scanned
 from sortal.data.split import assign_folds, assign_splits, can_be_held_out, units
 from sortal.data.split import remembered as assigned_sides
 from sortal.data.store import Cache
@@ -34,18 +33,36 @@ from sortal.run import Run
 from sortal.workflows.calibrating import check_decision
 from sortal.workflows.checking import scan_counting
 from sortal.workflows.freezing import settled
+from sortal.workflows.phases import Phases
 from sortal.workflows.precautions import taken
 
 MEASURED = ("precision", "layout", "compiled", "runtime", "threads")
 """Recipe keys that are settled by measuring."""
 
 
-def decide(run: Run, asked: dict[str, Any], observe: Observer) -> int:
+def decide(run: Run, asked: dict[str, Any], phases: Phases, observe: Observer) -> int:
     """Scan, plan, split and measure; write manifest, decisions and, last, the recipe. Returns how many images were decoded."""
+    with phases.during("scan"):
+        scanned = _scanned(asked, phases, observe)
+    with phases.during("plan"):
+        _settle(run, asked, scanned, phases, observe)
+    return scanned.decoded
+
+
+def _scanned(asked: dict[str, Any], phases: Phases, observe: Observer) -> Scanned:
     base = recipes.parse(asked["recipe"]) if asked["recipe"] else None
     max_pixels = (base or recipes.override(Recipe(), [s for s in asked["settings"] if s.startswith("max_pixels")])).max_pixels
-    keep = partial(_kept, asked, base)
-    scanned = scan_counting(asked["data"], max_pixels=max_pixels, keep=keep, observe=observe)
+
+    def keep(seen: Glimpse) -> PixelKeeper | None:
+        with phases.during("load"):  # the engine's libraries: the first look is the first to need them
+            return _kept(asked, base, seen)
+
+    return scan_counting(asked["data"], max_pixels=max_pixels, keep=keep, observe=observe)
+
+
+def _settle(run: Run, asked: dict[str, Any], scanned: Scanned, phases: Phases, observe: Observer) -> None:
+    """Everything that is decided about images that were scanned."""
+    base = recipes.parse(asked["recipe"]) if asked["recipe"] else None
     precautions = taken(scanned.manifest, observe)
     manifest = precautions.manifest
     decisions: list[Decision] = []
@@ -66,9 +83,12 @@ def decide(run: Run, asked: dict[str, Any], observe: Observer) -> int:
     geometry = geometry_of(engine, base)
     classes = len(manifest.classes)
     images = manifest.split_counts()["train"]
-    recipe, measured = settled(
-        engine, base, geometry, manifest, lambda each: _measured(engine, each, geometry, classes, images)
-    )
+
+    def measure(each: Recipe) -> tuple[Recipe, list[Decision]]:
+        with phases.during("measure"):
+            return _measured(engine, each, geometry, classes, images)
+
+    recipe, measured = settled(engine, base, geometry, manifest, measure)
     decisions += measured
     for decision in decisions:
         observe(decision)
@@ -80,7 +100,6 @@ def decide(run: Run, asked: dict[str, Any], observe: Observer) -> int:
     manifest.save(run.manifest)
     files.write_text(run.decisions, json.dumps([asdict(decision) for decision in decisions], indent=2, ensure_ascii=False))
     recipes.write(recipe, run.recipe)
-    return scanned.decoded
 
 
 def _kept(asked: dict[str, Any], base: Recipe | None, seen: Glimpse) -> PixelKeeper | None:

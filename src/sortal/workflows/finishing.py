@@ -36,6 +36,7 @@ from sortal.workflows import calibrating
 from sortal.workflows.calibrating import Calibrated, calibrated, held_out
 from sortal.workflows.diagnosing import diagnosed
 from sortal.workflows.measuring import calibration, covered, groups_of, sliced
+from sortal.workflows.phases import Phases
 from sortal.workflows.reporting import write_page
 
 PARITY_TOLERANCE = 1e-3
@@ -70,12 +71,19 @@ class Learned:
 
 
 def finish(
-    run: Run, learned: Learned, *, command: str, started: float, seconds: dict[str, float], observe: Observer
+    run: Run,
+    learned: Learned,
+    *,
+    command: str,
+    started: float,
+    seconds: dict[str, float],
+    phases: Phases,
+    observe: Observer,
 ) -> dict[str, Any]:
     """Write bundle, predictions, report and result, in this order; returns the result that `train --json` prints.
 
-    `command` is what to type to get the same again, `started` when this process began (monotonic) and `seconds` what
-    it spent so far.
+    `command` is what to type to get the same again, `started` when this process began (monotonic), `seconds` what
+    it spent so far and `phases` on which parts.
     """
     began = time.monotonic()
 
@@ -84,26 +92,34 @@ def finish(
         return {key: round(value, 3) for key, value in {"total": now - started, **seconds, "finish": now - began}.items()}
 
     recipe, preprocess, samples = learned.recipe, learned.preprocess, learned.samples
-    assembled = learned.engine.assemble(recipe, preprocess, len(samples.classes), learned.fitted.weights)
+    with phases.during("graph"):
+        assembled = learned.engine.assemble(recipe, preprocess, len(samples.classes), learned.fitted.weights)
+        exported = assembled.graph
     out_of_fold = None if learned.held_out_NK is None else (learned.held_out_NK, learned.folds_N)
-    found = calibrated(held_out(assembled, samples, preprocess, recipe, out_of_fold), samples, recipe, learned.task)
+    with phases.during("calibration"):
+        found = calibrated(held_out(assembled, samples, preprocess, recipe, out_of_fold), samples, recipe, learned.task)
     told = calibrating.told(found, samples.classes)
     for decision in told:
         observe(decision)
-    graph = deployed(assembled.graph, found.calibrator, found.memory, _metadata(learned, found))
-    runner = OnnxGraph(graph, threads=recipe.threads)
-    parity = _parity(assembled, runner, found, learned)
-    said = _predictions(learned, runner, found)
-    groups = groups_of(learned.manifest.used)
-    scores = score(said.predictions, before=said.before, images=learned.manifest.counts(), groups=groups)
-    shipped = _Shipped(found, [*learned.decisions, *told], parity, said, scores, _provenance(learned, found.fitted_on))
-    bundles.write(run.bundle, graph=graph, weights=_weights(assembled), about=_about(learned, shipped))
-    said.predictions.save(run.predictions)
+    with phases.during("parity"):
+        graph = deployed(exported, found.calibrator, found.memory, _metadata(learned, found))
+        runner = OnnxGraph(graph, threads=recipe.threads)
+        parity = _parity(assembled, runner, found, learned)
+    with phases.during("evaluation"):
+        said = _predictions(learned, runner, found)
+        groups = groups_of(learned.manifest.used)
+        scores = score(said.predictions, before=said.before, images=learned.manifest.counts(), groups=groups)
+    with phases.during("bundle"):
+        shipped = _Shipped(found, [*learned.decisions, *told], parity, said, scores, _provenance(learned, found.fitted_on))
+        bundles.write(run.bundle, graph=graph, weights=_weights(assembled), about=_about(learned, shipped))
+        said.predictions.save(run.predictions)
     work = _work(learned)
-    report = _reported(run, learned, shipped, work, command=command, seconds=taken())
-    report.save(run.report_json)
-    write_page(run, report, recipe, preprocess, samples, learned.manifest.used)
-    result = _result(run, learned, shipped, work) | {"seconds": taken()}
+    with phases.during("report"):
+        report = _reported(run, learned, shipped, work, command=command, seconds=taken())
+        report.save(run.report_json)
+        write_page(run, report, recipe, preprocess, samples, learned.manifest.used)
+    spent = {what: round(took, 3) for what, took in phases.seconds.items()}
+    result = _result(run, learned, shipped, work) | {"seconds": taken(), "phases": spent}
     files.write_text(run.result, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     return result
 
@@ -161,7 +177,7 @@ def _work(learned: Learned) -> dict[str, Any]:
 
 
 def _result(run: Run, learned: Learned, shipped: _Shipped, work: dict[str, Any]) -> dict[str, Any]:
-    """The contract's object, without its seconds."""
+    """The contract's object, without its seconds and phases."""
     return {
         "run": str(run.path),
         "recipe": learned.recipe.model_dump(mode="json"),

@@ -31,6 +31,7 @@ from sortal.workflows.beginning import asked_for, begun, place_for, to_resume
 from sortal.workflows.deciding import decide, geometry_of
 from sortal.workflows.finishing import Learned, finish
 from sortal.workflows.freezing import with_features
+from sortal.workflows.phases import Phases
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +87,14 @@ def train(
             return Trained(run, json.loads(run.result.read_text(encoding="utf-8")))
         tell = fanout(observe, _log(run.events))
         tell(Begun(str(run.path)))
-        prepared = _prepare(run, asked, opened, tell)
+        phases = Phases(tell)
+        prepared = _prepare(run, asked, opened, phases, tell)
         ready = time.monotonic()
-        learned = _learn(run, prepared, tell)
+        learned = _learn(run, prepared, phases, tell)
         trained = time.monotonic()
         seconds = {"prepare": ready - started, "train": trained - ready}
-        return Trained(run, finish(run, learned, command=_command(asked), started=started, seconds=seconds, observe=tell))
+        told = finish(run, learned, command=_command(asked), started=started, seconds=seconds, phases=phases, observe=tell)
+        return Trained(run, told)
 
 
 def demo(*, out: str | Path | None = None, observe: Observer = ignore) -> Trained:
@@ -129,20 +132,24 @@ class _Prepared:
     decoded: int
 
 
-def _prepare(run: Run, asked: dict[str, Any], opened: contextlib.ExitStack, observe: Observer) -> _Prepared:
+def _prepare(run: Run, asked: dict[str, Any], opened: contextlib.ExitStack, phases: Phases, observe: Observer) -> _Prepared:
     """Find or make all that is fixed before the first step; what must be closed at the end goes into `opened`."""
-    decoded = 0 if run.recipe.exists() else decide(run, asked, observe)
-    manifest, recipe = Manifest.load(run.manifest), recipes.read(run.recipe)
-    decisions = [Decision(**each) for each in json.loads(run.decisions.read_text(encoding="utf-8"))]
-    engine = engines.load(recipe.engine)
-    used = manifest.used
-    preprocess = geometry_of(engine, recipe)
+    decoded = 0
+    if not run.recipe.exists():
+        decoded = decide(run, asked, phases, observe)
+    with phases.during("load"):
+        manifest, recipe = Manifest.load(run.manifest), recipes.read(run.recipe)
+        decisions = [Decision(**each) for each in json.loads(run.decisions.read_text(encoding="utf-8"))]
+        engine = engines.load(recipe.engine)
+        used = manifest.used
+        preprocess = geometry_of(engine, recipe)
     cache = Cache.default(recipe.store.limit)
-    pixels = opened.enter_context(StoredPixels(used, preprocess, cache))
-    pixels.fill(observe)
+    with phases.during("decode"):
+        pixels = opened.enter_context(StoredPixels(used, preprocess, cache))
+        pixels.fill(observe)
     split_N = np.array(used.column("split"))
     rows = {name: np.flatnonzero(split_N == name) for name in SPLITS}
-    preprocess = _normalised(engine, recipe, preprocess, pixels, rows["train"])
+    preprocess = _normalised(engine, recipe, preprocess, pixels, rows["train"], phases)
     samples = Samples(
         used.classes,
         task(recipe.task).labels(used),
@@ -150,7 +157,11 @@ def _prepare(run: Run, asked: dict[str, Any], opened: contextlib.ExitStack, obse
         {name: found for name, found in rows.items() if len(found)},
         pixels,
     )
-    samples, computed = with_features(engine, recipe, preprocess, samples, used.column("content"), cache, opened, observe)
+    computed = 0
+    if recipe.frozen == "stored":
+        with phases.during("features"):
+            contents = used.column("content")
+            samples, computed = with_features(engine, recipe, preprocess, samples, contents, cache, opened, observe)
     folds_N = np.array([-1 if fold is None else fold for fold in used.column("fold")], dtype=np.int64)
     return _Prepared(
         engine, recipe, decisions, manifest, preprocess, pixels, samples, folds_N, computed, decoded + pixels.decoded
@@ -158,16 +169,17 @@ def _prepare(run: Run, asked: dict[str, Any], opened: contextlib.ExitStack, obse
 
 
 def _normalised(
-    engine: Engine, recipe: Recipe, preprocess: Preprocess, pixels: StoredPixels, train_M: NDArray[np.int64]
+    engine: Engine, recipe: Recipe, preprocess: Preprocess, pixels: StoredPixels, train_M: NDArray[np.int64], phases: Phases
 ) -> Preprocess:
     """With pretrained weights their own mean and deviation, else those of the training split's pixels."""
     if engine.expects(recipe).mean is not None:
         return preprocess
-    mean, std = channel_statistics(pixels, train_M)
+    with phases.during("statistics"):
+        mean, std = channel_statistics(pixels, train_M)
     return replace(preprocess, mean=mean, std=std)
 
 
-def _learn(run: Run, prepared: _Prepared, observe: Observer) -> Learned:
+def _learn(run: Run, prepared: _Prepared, phases: Phases, observe: Observer) -> Learned:
     """Cross-validate if the recipe says so, then train the model that is shipped on all training images."""
     recipe, samples = prepared.recipe, prepared.samples
 
@@ -176,7 +188,8 @@ def _learn(run: Run, prepared: _Prepared, observe: Observer) -> Learned:
 
     held_out = None
     if recipe.split.folds:
-        held_out = out_of_fold(open_session, recipe, samples, prepared.folds_N, save_to=run.held_out, observe=observe)
+        with phases.during("cross_validation"):
+            held_out = out_of_fold(open_session, recipe, samples, prepared.folds_N, save_to=run.held_out, observe=observe)
     scores = None
     if "val" in samples.splits:
         val_labels = samples.labels_N[samples.splits["val"]]
@@ -187,9 +200,12 @@ def _learn(run: Run, prepared: _Prepared, observe: Observer) -> Learned:
     def write_down(micro_batch: int) -> None:
         recipes.write(recipes.override(recipe, [f"micro_batch={micro_batch}"]), run.recipe)
 
-    fitted: Fitted = fit(
-        open_session(recipe, samples), recipe, scores=scores, save_to=run.checkpoint, smaller=write_down, observe=observe
-    )
+    with phases.during("train"):
+        fitted: Fitted = fit(
+            open_session(recipe, samples), recipe, scores=scores, save_to=run.checkpoint, smaller=write_down, observe=observe
+        )
+        if scores is not None:
+            phases.of_which("validation", fitted.validation_seconds)
     if fitted.micro_batch != recipe.micro_batch:
         write_down(fitted.micro_batch)  # once more, since a kill may have come between the checkpoint and it
         recipe = recipes.read(run.recipe)
