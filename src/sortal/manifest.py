@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sortal.errors import DataError, NotSupported
-from sortal.files import replacing
+from sortal.files import creating, replacing
 
 SPLITS = ("train", "val", "test")
 SET_ASIDE = "set aside by "
@@ -154,11 +154,11 @@ class Manifest:
         counts = {name: len(self.split(name)) for name in SPLITS}
         return {name: count for name, count in counts.items() if count}
 
-    def save(self, path: Path) -> None:
-        """Write it as Parquet, whole or not at all."""
+    def save(self, path: Path, *, new: bool = False) -> None:
+        """Write it as Parquet, whole or not at all; a `new` one raises `FileExistsError` where something has that name."""
         about = {"classes": list(self.classes), "root": self.root, "given_splits": list(self.given_splits)}
         table = self.table.replace_schema_metadata({"sortal": json.dumps(about, ensure_ascii=False)})
-        with replacing(path) as part, part.open("wb") as file:
+        with (creating if new else replacing)(path) as part, part.open("wb") as file:
             pq.write_table(table, file, compression="zstd")
 
     @classmethod

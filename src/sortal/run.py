@@ -49,6 +49,11 @@ class Run:
         return self.path / f"manifest-{int(found[1]) + 1 if found else 2}.parquet"
 
     @property
+    def marks(self) -> Path:
+        """The journal of what a person marks at the desk, until it stands in a version of the manifest and ever after."""
+        return self.path / "marks.jsonl"
+
+    @property
     def recipe(self) -> Path:
         """The recipe with every choice made, also those that were measured; written before the first step."""
         return self.path / "recipe.toml"
@@ -160,12 +165,12 @@ class Run:
 
 
 @contextlib.contextmanager
-def held(folder: Path, doing: str) -> Iterator[None]:
+def held(folder: Path, doing: str, *, hint: str = "wait for it, or choose another --out") -> Iterator[None]:
     """Hold a folder, which is made if need be, against other processes; raises `RunExists` where one is `doing` it already.
 
     What a process that was killed left half written is removed: now nobody writes it.
     """
-    with _lock(folder, doing):
+    with _lock(folder, doing, hint):
         remove_unfinished(folder)
         yield
 
@@ -187,7 +192,7 @@ def require_empty(folder: Path, about: str, what: str, *, before: Collection[str
         )
 
 
-def _lock(folder: Path, doing: str) -> IO[bytes]:
+def _lock(folder: Path, doing: str, hint: str) -> IO[bytes]:
     import fcntl
 
     while True:
@@ -200,7 +205,7 @@ def _lock(folder: Path, doing: str) -> IO[bytes]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.close()
-            raise RunExists(f"another process is {doing} {folder}", hint="wait for it, or choose another --out") from error
+            raise RunExists(f"another process is {doing} {folder}", hint=hint) from error
         if stands_at(folder / LOCK, file):
             return file
         file.close()  # who held it found a mistake and took the folder away: try again

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from sortal.data.marks import BY_HAND, Mark, free_group, marked
+from sortal.data.marks import BY_HAND, Mark, free_groups, marked
 from sortal.manifest import SCHEMA, Manifest
 
 
@@ -68,5 +68,39 @@ def test_sources_that_are_not_there_are_passed_over() -> None:
 
 
 def test_a_free_number_is_one_that_neither_manifest_nor_marks_have() -> None:
-    assert free_group(manifest({}), ()) == 1
-    assert free_group(manifest({"group": "marked-1"}, {"group": "marked-3"}), [2]) == 4
+    assert next(free_groups(manifest({}), ())) == 1
+    assert next(free_groups(manifest({"group": "marked-1"}, {"group": "marked-3"}), [2])) == 4
+
+
+def test_numbers_of_groups_go_on_upwards() -> None:
+    numbers = free_groups(manifest({"group": "marked-2"}), ())
+    assert [next(numbers) for _ in range(3)] == [1, 3, 4]
+
+
+def test_an_image_that_was_set_aside_is_used_again_but_not_one_that_cannot_be_read() -> None:
+    after = marked(
+        manifest({"exclusion": BY_HAND}, {"exclusion": "truncated"}), {source: Mark(excluded=False) for source in "ab"}
+    )
+    assert after.column("exclusion") == [None, "truncated"]
+
+
+def test_what_was_decided_since_the_training_is_taken_back_for_the_image_that_is_named() -> None:
+    trained = manifest({"split": "train"}, {"split": "test", "exclusion": BY_HAND}, {})
+    since = marked(trained, {"a": Mark(labels=("y",), excluded=True), "b": Mark(excluded=False), "c": Mark(labels=("y",))})
+    after = marked(since, {"a": Mark(back=True), "b": Mark(back=True)}, trained)
+    assert after.column("labels") == [["x"], ["x"], ["y"]]
+    assert after.column("exclusion") == [None, BY_HAND, None]
+
+
+def test_a_group_taken_back_takes_along_all_that_shared_the_old_one_with_its_side() -> None:
+    trained = manifest({"group": "p", "split": "test"}, {"group": "p", "split": "test"}, {"split": "train"}, {"split": "val"})
+    since = marked(trained, {source: Mark(group=1) for source in "acd"})
+    assert (since.column("group"), since.column("split")) == (["marked-1"] * 4, ["train"] * 4)
+    after = marked(since, {"a": Mark(back=True)}, trained)
+    assert after.column("group") == ["p", "p", "marked-1", "marked-1"]
+    assert after.column("split") == ["test", "test", "train", "train"]
+
+
+def test_a_number_that_is_a_groups_name_already_joins_it() -> None:
+    after = marked(manifest({"group": "marked-1"}, {"group": "marked-1"}, {}), {"c": Mark(group=1)})
+    assert after.column("group") == ["marked-1"] * 3

@@ -11,14 +11,17 @@ from collections.abc import Callable, Iterator
 from io import RawIOBase
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from benchmarks.harness import surroundings
 from sortal import bundle, files
 from sortal.errors import MachineFailed
+from sortal.manifest import SCHEMA, Manifest
 from sortal.preprocess import Preprocess
 from sortal.run import Run
 from sortal.training import checkpoint
+from sortal.workflows.relabelling import Marking
 
 Train = Callable[..., subprocess.CompletedProcess[str]]
 SCRATCH = ["--recipe", "small_images", "--set", "image_size=16", "--set", "batch_size=16", "--set", "split.val=0.2"]
@@ -106,6 +109,42 @@ def test_a_run_that_finds_no_room_can_be_begun_again_in_the_same_folder(tmp_path
         pytest.fail("a run began without room")
     with run.begun({"data": "x"}):
         assert run.read_about()["data"] == "x"
+
+
+@pytest.mark.usefixtures("files_of_at_most_1000_bytes")
+def test_what_is_added_to_a_file_and_finds_no_room_leaves_it_as_long_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    files.append(path, b"x" * 900, hint="free some room")
+    with pytest.raises(MachineFailed, match="full") as caught:
+        files.append(path, b"y" * 900, hint="free some room")
+    assert caught.value.hint == "free some room"
+    files.append(path, b"z" * 100, hint="free some room")
+    assert path.read_bytes() == b"x" * 900 + b"z" * 100
+
+
+def test_a_full_disk_takes_no_mark_and_loses_none(small_disk: Path) -> None:
+    rows = [{"source": f"{number:04d}", "labels": ["x"], "split": "train"} for number in range(1000)]
+    manifest = Manifest(pa.Table.from_pylist(rows, schema=SCHEMA), ("x", "y"), "/photos")
+    manifest.save(small_disk / "manifest.parquet")
+    run = Run(small_disk)
+    work = Marking.of(run, manifest)
+    work.mark({"action": "exclude", "sources": ["0000", "0001"]})
+    ballast = fill(small_disk)
+    everything = {"action": "label", "sources": manifest.sources, "labels": {name: ["y"] for name in manifest.sources}}
+    for ask, cure in ((lambda: work.mark(everything), "mark it again"), (lambda: work.save({}), "save again")):
+        with pytest.raises(MachineFailed, match=f"the disk that holds {small_disk}/.* is full") as caught:
+            ask()
+        assert cure in caught.value.hint
+        assert "kept" in caught.value.hint
+        assert list(work.marks) == list(Marking.of(run, manifest).marks) == ["0000", "0001"]
+    assert sorted(os.listdir(small_disk)) == ["ballast", "manifest.parquet", "marks.jsonl"]
+
+    ballast.unlink()
+    work.mark(everything)
+    assert len(Marking.of(run, manifest).marks) == 1000
+    last = Manifest.load(Path(work.save({})["path"]))
+    assert last.column("labels") == [["y"]] * 1000
+    assert last.excluded.sources == []
 
 
 def test_a_full_disk_is_told_with_its_place_and_the_old_file_stays(small_disk: Path) -> None:

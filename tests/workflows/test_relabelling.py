@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,17 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from sortal.data.marks import BY_HAND
+from sortal.data.marks import BY_HAND, marked
 from sortal.errors import DataError, RunExists
 from sortal.events import Event, Note
 from sortal.files import write_bytes
 from sortal.manifest import SCHEMA, Manifest
 from sortal.recipe import Recipe, Split
+from sortal.reporting.desk import LARGEST_BODY, Desk
 from sortal.run import Run, held
-from sortal.workflows import edit, train
+from sortal.workflows import edit, relabelling, train
 from sortal.workflows.beginning import fresh_folder
-from sortal.workflows.relabelling import Marking
+from sortal.workflows.relabelling import Marking, largest_body
 from tests.chromium import CHROMIUM, SIZES, chromium
 
 RECIPE = Recipe(
@@ -53,30 +54,30 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def run(trained: Run) -> Iterator[Run]:
     """That run, from which later versions of the manifest are gone after each test."""
     yield trained
-    for path in trained.manifests[1:]:
-        path.unlink()
+    for path in (*trained.manifests[1:], trained.marks):
+        path.unlink(missing_ok=True)
 
 
-def marking(folder: Path) -> Marking:
+def marking(folder: Path, *, exclusions: Mapping[str, str] | None = None) -> Marking:
     """Marks of four images of two classes, none yet."""
     rows = [
-        {"source": name, "labels": ["x"], "split": split}
+        {"source": name, "labels": ["x"], "split": split, "exclusion": (exclusions or {}).get(name)}
         for name, split in zip("abcd", ("train",) * 3 + ("test",), strict=True)
     ]
     manifest = Manifest(pa.Table.from_pylist(rows, schema=SCHEMA), ("x", "y"), "/photos")
     manifest.save(folder / "manifest.parquet")
-    return Marking(Run(folder), manifest, manifest)
+    return Marking.of(Run(folder), manifest)
 
 
 def test_a_mark_is_told_and_counted_and_undone(tmp_path: Path) -> None:
     work = marking(tmp_path)
     found = work.mark({"action": "label", "sources": ["a"], "labels": {"a": ["y"]}})
-    assert found["states"] == {"a": {"labels": ["y"], "told": "labelled y"}}
+    assert found["states"] == {"a": {"labels": ["y"], "told": "labelled y", "by": "mark"}}
     assert (found["told"], found["unsaved"]) == ("1 image now y", 1)
     assert work.mark({"action": "exclude", "sources": ["a", "b"]})["unsaved"] == 2
     assert work.states({"a"})["a"]["told"] == "labelled y; excluded"
     assert work.mark({"action": "undo", "sources": ["a", "b"]})["unsaved"] == 0
-    assert work.states({"a"})["a"] == {"labels": ["x"], "told": ""}
+    assert work.states({"a"})["a"] == {"labels": ["x"], "told": "", "by": ""}
 
 
 def test_a_label_takes_an_exclusion_back(tmp_path: Path) -> None:
@@ -176,9 +177,7 @@ def serving(run: Run, act: Callable[[str], None]) -> list[Path]:
             signal.raise_signal(signal.SIGINT)
 
     def observe(event: Event) -> None:
-        if isinstance(event, Note):
-            url = re.search(r"http://\S+", event.text)
-            assert url
+        if isinstance(event, Note) and (url := re.search(r"http://\S+", event.text)):
             threading.Thread(target=work, args=(url[0],)).start()
 
     written = edit(run.path, observe=observe).manifests
@@ -201,7 +200,7 @@ def test_what_is_marked_and_not_saved_is_saved_when_ctrl_c_ends_it(run: Run) -> 
     assert written == [run.path / "manifest-2.parquet"]
     assert Manifest.load(written[0]).excluded.sources == [source]
     assert {path: path.read_bytes() for path in kept} == kept
-    assert {path for path in run.path.iterdir() if path.is_file()} == {*kept, *written}
+    assert {path for path in run.path.iterdir() if path.is_file()} == {*kept, *written, run.marks}
 
 
 def test_a_later_edit_goes_on_from_the_newest_version(run: Run) -> None:
@@ -263,6 +262,231 @@ def test_training_takes_a_version_as_its_data(run: Run, tmp_path: Path) -> None:
     assert {seen.column("split")[by[source]] for source in linked} == {"train"}
     moved = {source for source in manifest.sources if source not in linked}
     assert all(seen.column("split")[by[source]] == manifest.column("split")[by[source]] for source in moved)
+
+
+def edit_as_a_process(run: Run) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "sortal.cli.main", "report", str(run.path), "--edit"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "400"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def address(server: "subprocess.Popen[str]") -> str:
+    assert server.stderr
+    return next(found[0] for line in server.stderr if (found := re.search(r"http://\S+", line)))
+
+
+def states(url: str) -> dict[str, dict[str, Any]]:
+    """What the page says of its images."""
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        known = re.search(r'id="known">(.*?)</script>', answer.read().decode())
+    assert known
+    return dict(json.loads(known[1])["desk"]["states"])
+
+
+def test_after_kill_9_the_next_edit_has_every_mark_and_a_second_desk_is_told_of_the_first(run: Run) -> None:
+    first, second, third = Manifest.load(run.manifest).sources[:3]
+    with edit_as_a_process(run) as server:
+        url = address(server)
+        post(url, "marks", {"action": "exclude", "sources": [first, second, third]})
+        post(url, "marks", {"action": "undo", "sources": [second]})
+        with edit_as_a_process(run) as other:
+            _, told = other.communicate(timeout=120)
+        assert other.returncode == 2
+        assert f"another process is working in {run.path}" in told
+        assert "hint: end it first: the desk with Ctrl-C where it runs" in told
+        server.kill()
+    assert run.manifests == [run.manifest]
+    with run.marks.open("a") as file:
+        file.write('{"on":{"version":"manifest.parquet","sha')  # what a kill in the middle of a line leaves
+
+    seen: dict[str, Any] = {}
+    with edit_as_a_process(run) as server:
+        seen |= states(address(server))
+        server.send_signal(signal.SIGINT)
+        out, told = server.communicate(timeout=120)
+    assert server.returncode == 0
+    assert [seen[source]["told"] for source in (first, third)] == ["excluded"] * 2
+    assert seen.get(second, {}).get("told", "") == ""
+    assert out == f"{run.path / 'manifest-2.parquet'}\n"
+    assert f"to train on it: sortal train {run.path / 'manifest-2.parquet'}" in told
+    assert Manifest.load(run.path / "manifest-2.parquet").excluded.sources == [first, third]
+
+
+def test_marks_of_an_earlier_session_are_told_and_so_is_a_half_written_one(tmp_path: Path) -> None:
+    work = marking(tmp_path)
+    work.mark({"action": "exclude", "sources": ["a", "b"]})
+    whole = work.run.marks.read_bytes()
+    work.mark({"action": "exclude", "sources": ["c"]})
+    work.run.marks.write_bytes(work.run.marks.read_bytes()[:-1])
+    told: list[Any] = []
+    again = Marking.of(work.run, work.first, told.append)
+    assert list(again.marks) == ["a", "b"]
+    assert work.run.marks.read_bytes() == whole
+    assert "only half written" in told[0].text
+    assert told[1].text == "2 images marked and not saved by an earlier session: kept"
+    again.mark({"action": "exclude", "sources": ["d"]})
+    assert list(Marking.of(work.run, work.first).marks) == ["a", "b", "d"]
+
+
+def test_a_version_that_was_written_before_a_kill_holds_its_marks(tmp_path: Path) -> None:
+    work = marking(tmp_path)
+    work.mark({"action": "group", "sources": ["a", "b"], "group": None})
+    before = work.run.marks.read_bytes()
+    work.save({})
+    work.run.marks.write_bytes(before)  # the kill came between the version and the journal's line about it
+    again = Marking.of(work.run, work.first)
+    assert again.marks == {}
+    assert again.save({})["path"] is None
+
+
+def test_what_an_earlier_session_decided_is_shown_and_taken_back_by_undo(tmp_path: Path) -> None:
+    work = marking(tmp_path)
+    work.mark({"action": "label", "sources": ["a"], "labels": {"a": ["y"]}})
+    work.mark({"action": "exclude", "sources": ["b"]})
+    work.mark({"action": "group", "sources": ["c", "d"], "group": None})
+    work.save({})
+    again = Marking.of(work.run, work.first)
+    seen, unsaved = again.by_now(set())
+    assert unsaved == 0
+    assert {source: state["told"] for source, state in seen.items()} == {
+        "a": "labelled y", "b": "excluded", "c": "in group 1", "d": "in group 1",
+    }  # fmt: skip
+    assert {state["by"] for state in seen.values()} == {"version"}
+    found = again.mark({"action": "undo", "sources": ["a", "b", "c", "d"]})
+    assert found["unsaved"] == 4
+    assert found["states"]["a"] == {"labels": ["x"], "told": "as it was trained on", "by": "mark"}
+    again.save({})
+    assert Manifest.load(tmp_path / "manifest-3.parquet").table.equals(work.first.table)
+
+
+def test_what_was_set_aside_before_the_training_can_be_used_again_and_set_aside_once_more(tmp_path: Path) -> None:
+    work = marking(tmp_path, exclusions={"a": BY_HAND, "b": "truncated"})
+    seen, _ = work.by_now(set())
+    assert seen == {"a": {"labels": ["x"], "told": BY_HAND, "by": "before"}}
+    found = work.mark({"action": "undo", "sources": ["a"]})
+    assert (found["told"], found["states"]["a"]["told"], found["unsaved"]) == ("1 image used again", "used again", 1)
+    assert work.mark({"action": "undo", "sources": ["a"]})["unsaved"] == 0
+    work.mark({"action": "undo", "sources": ["a"]})
+    work.mark({"action": "undo", "sources": ["b"]})  # no decision: it cannot be read
+    work.save({})
+    assert Manifest.load(tmp_path / "manifest-2.parquet").column("exclusion") == [None, "truncated", None, None]
+    again = Marking.of(work.run, work.first)
+    assert again.states("a")["a"] == {"labels": ["x"], "told": "used again", "by": "version"}
+    again.mark({"action": "undo", "sources": ["a"]})
+    again.save({})
+    assert Manifest.load(tmp_path / "manifest-3.parquet").column("exclusion")[0] == BY_HAND
+
+
+def test_a_group_goes_on_growing_after_a_save(tmp_path: Path) -> None:
+    work = marking(tmp_path)
+    number = work.mark({"action": "group", "sources": ["a"], "group": None})["group"]
+    work.save({})
+    assert work.mark({"action": "group", "sources": ["b"], "group": number})["group"] == number
+    work.save({})
+    assert Manifest.load(tmp_path / "manifest-3.parquet").column("group") == ["marked-1", "marked-1", None, None]
+
+
+def elsewhere(work: Marking, name: str, label: str = "y") -> bytes:
+    """Another desk, or the user, labels the last image and writes a version; its bytes."""
+    labels = [*work.base.column("labels")[:3], [label]]
+    work.base.with_column("labels", labels).with_column("group", ["marked-1", None, None, None]).save(work.run.path / name)
+    return (work.run.path / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("manifest-2.parquet", "manifest-2.parquet came from elsewhere"), ("manifest.parquet", "manifest.parquet was changed")],
+)
+def test_what_came_from_elsewhere_is_not_written_over_and_the_next_desk_lays_the_marks_on_it(
+    tmp_path: Path, name: str, told: str
+) -> None:
+    work = marking(tmp_path)
+    work.mark({"action": "exclude", "sources": ["a"]})
+    work.mark({"action": "group", "sources": ["b", "c"], "group": None})
+    work.mark({"action": "label", "sources": ["d"], "labels": {"d": ["x"]}})
+    theirs = elsewhere(work, name)
+    names = {path.name for path in tmp_path.iterdir()}
+    with pytest.raises(DataError, match=f"{told} since the desk was opened; nothing was written over it") as caught:
+        work.save({})
+    assert "all 4 marks are kept" in caught.value.hint
+    assert caught.value.hint.endswith(f"sortal report {tmp_path} --edit")
+    assert {path.name for path in tmp_path.iterdir()} == names
+    assert (tmp_path / name).read_bytes() == theirs
+
+    notes: list[Any] = []
+    again = Marking.of(work.run, work.first, notes.append)
+    assert f"{name} came from elsewhere since: they lie on it now" in notes[0].text
+    assert "elsewhere labelled y since" in again.states("d")["d"]["told"]
+    path = Path(again.save({})["path"])
+    assert (tmp_path / name).read_bytes() == theirs
+    last = Manifest.load(path)
+    assert last.column("exclusion") == [BY_HAND, None, None, None]
+    assert last.column("group") == ["marked-1", "marked-2", "marked-2", None]
+    assert last.column("labels") == [["x"]] * 4
+
+
+def test_a_version_that_comes_in_the_very_moment_of_saving_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = marking(tmp_path)
+    work.mark({"action": "exclude", "sources": ["a"]})
+
+    def slow(*given: Any) -> Manifest:
+        write_bytes(tmp_path / "manifest-2.parquet", b"theirs")
+        return marked(*given)
+
+    monkeypatch.setattr(relabelling, "marked", slow)
+    with pytest.raises(DataError, match=r"manifest-2\.parquet came from elsewhere"):
+        work.save({})
+    assert (tmp_path / "manifest-2.parquet").read_bytes() == b"theirs"
+    assert list(work.marks) == ["a"]
+
+
+def test_a_version_that_went_away_is_told(tmp_path: Path) -> None:
+    work = marking(tmp_path)
+    work.mark({"action": "exclude", "sources": ["a"]})
+    work.save({})
+    work.mark({"action": "exclude", "sources": ["b"]})
+    (tmp_path / "manifest-2.parquet").unlink()
+    with pytest.raises(DataError, match=r"manifest-2\.parquet went away"):
+        work.save({})
+    assert list(Marking.of(work.run, work.first).marks) == ["b"]
+
+
+def test_ctrl_c_over_a_version_from_elsewhere_ends_with_what_happened_and_keeps_the_marks(run: Run) -> None:
+    source, other = Manifest.load(run.manifest).sources[:2]
+
+    def act(url: str) -> None:
+        post(url, "marks", {"action": "exclude", "sources": [source]})
+        Manifest.load(run.manifest).save(run.next_manifest)
+
+    with pytest.raises(DataError, match="came from elsewhere"):
+        serving(run, act)
+    assert run.manifests[1:] == [run.path / "manifest-2.parquet"]
+    (written,) = serving(run, lambda url: void(post(url, "marks", {"action": "exclude", "sources": [other]})))
+    assert Manifest.load(written).excluded.sources == [source, other]
+
+
+def test_any_number_of_images_is_marked_at_once(tmp_path: Path) -> None:
+    names = [f"a rather long name of a folder/{number:07d}, and of a file {'é' * 30}.jpg" for number in range(10_000)]
+    rows = [{"source": name, "labels": ["x"], "split": "train"} for name in names]
+    manifest = Manifest(pa.Table.from_pylist(rows, schema=SCHEMA), ("x", "y"), "/photos")
+    manifest.save(tmp_path / "manifest.parquet")
+    work = Marking.of(Run(tmp_path), manifest)
+    asked = {"action": "label", "sources": names, "labels": {name: ["y"] for name in names}}
+    with Desk(str, {"marks": work.mark}, largest_body=largest_body(manifest)) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        assert len(json.dumps(asked)) > LARGEST_BODY
+        assert post(server.url, "marks", asked)["unsaved"] == 10_000
+        pairs = [list(pair) for pair in zip(names[::2], names[1::2], strict=True)]
+        found = post(server.url, "marks", {"action": "group", "sources": names, "group": None, "groups": pairs})
+        assert found["told"] == "10,000 images in 5,000 groups"
+        server.shutdown()
+        thread.join()
+    again = Marking.of(Run(tmp_path), manifest)
+    assert again.marks.keys() == set(names)
+    last = Manifest.load(Path(again.save({})["path"]))
+    assert last.column("labels") == [["y"]] * 10_000
+    assert last.column("group")[-2:] == ["marked-5000"] * 2
 
 
 @pytest.mark.browser

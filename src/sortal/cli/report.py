@@ -21,7 +21,8 @@ def command(run: Path, edit: bool, port: int | None, as_json: bool) -> None:
     Before that it adds what a training does not wait for: a learning curve, what breaks the model first, and what it looked
     at when it was wrong; and what `sortal check RUN` found, if that was asked. All of it is kept for the next time.
 
-    With --edit write nothing but what is decided on the page: a new version of the manifest, for `sortal train`.
+    With --edit write nothing but what is decided on the page: a new version of the manifest, for `sortal train`. Each mark is
+    on the disk at once; after a crash the next --edit has it.
     """
     if port is not None and not edit:
         raise click.UsageError("--port says where --edit listens; give --edit too")

@@ -1,5 +1,5 @@
 
-// The desk: pictures are marked with one key, and the server keeps the marks; nothing is written before it is saved.
+// The desk: pictures are marked with one key, and the server has every mark on the disk before it says so.
 
 const desk = known.desk;
 const told = document.getElementById("told");
@@ -16,13 +16,24 @@ async function ask(act, values) {
       headers: { "Content-Type": "application/json", "X-Sortal-Token": desk.token },
       body: JSON.stringify(values),
     });
-    const found = await answer.json();
-    if (answer.ok) return found;
-    told.textContent = plain(`${found.error}; ${found.hint}`);
+    const text = await answer.text();
+    if (answer.ok) return JSON.parse(text);
+    told.textContent = plain(refused(text));
   } catch (error) {
-    told.textContent = "The server has ended: start it again with sortal report RUN --edit, then load its page.";
+    told.textContent =
+      "The server has ended; all that was marked is kept. Start it again with sortal report RUN --edit, then load its page.";
   }
   return null;
+}
+
+/** Why the server did not do it, and the cure. */
+function refused(text) {
+  try {
+    const { error, hint } = JSON.parse(text);
+    return `Not done: ${error}; ${hint}`;
+  } catch (error) {
+    return `Not done: ${text}; load the page anew`;
+  }
 }
 
 /** Mark the pictures of an element, after all that was marked before. */
@@ -59,7 +70,9 @@ async function saved() {
   const found = await ask("save", {});
   if (!found) return;
   unsaved = 0;
-  told.textContent = plain(found.told);
+  Object.assign(desk.states, found.states);
+  for (const element of items.keys()) show(element);
+  told.textContent = plain(found.told + (found.command ? `: ${found.command}` : "."));
 }
 
 /** Say on an element what its pictures are by now. */

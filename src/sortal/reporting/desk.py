@@ -16,7 +16,7 @@ from typing import Any
 from sortal.errors import SortalError
 
 LARGEST_BODY = 1 << 20
-"""Bytes: a finding of ten thousand images can be marked at once."""
+"""Bytes of a request, unless the desk is told what its largest needs."""
 SECONDS = 30.0
 """How long a request may take to arrive."""
 HEADER = "X-Sortal-Token"
@@ -38,15 +38,21 @@ class Desk(ThreadingHTTPServer):
         acts: what can be asked for; a function gets the JSON object that was sent and returns one. It raises `SortalError`
             for what cannot be done. Calls may come from several threads at once.
         port: 0 takes one that is free.
+        largest_body: bytes that what is sent may have.
     """
 
     daemon_threads = True
 
     def __init__(
-        self, page: Callable[[str], str], acts: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]], *, port: int = 0
+        self,
+        page: Callable[[str], str],
+        acts: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]],
+        *,
+        port: int = 0,
+        largest_body: int = LARGEST_BODY,
     ) -> None:
         self.token = secrets.token_urlsafe(24)
-        self.page, self.acts = page, acts
+        self.page, self.acts, self.largest_body = page, acts, largest_body
         super().__init__(("127.0.0.1", port), _Handler)
 
     @property
@@ -126,7 +132,11 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             return HTTPStatus.OK, "application/json", json.dumps(act(asked))
         except SortalError as error:
-            return HTTPStatus.BAD_REQUEST, "application/json", json.dumps({"error": error.message, "hint": error.hint})
+            status = HTTPStatus.BAD_REQUEST if error.exit_code == 2 else HTTPStatus.INTERNAL_SERVER_ERROR
+            return status, "application/json", json.dumps({"error": error.message, "hint": error.hint})
+        except OSError as error:
+            told = {"error": str(error), "hint": "all that was marked before is kept"}
+            return HTTPStatus.INTERNAL_SERVER_ERROR, "application/json", json.dumps(told)
 
     def _require_own_page(self) -> None:
         carried = self.headers.get(HEADER, "")
@@ -144,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdigit()):
             raise _Refused(HTTPStatus.LENGTH_REQUIRED)
-        if len(length) > 9 or int(length) > LARGEST_BODY:
+        if len(length) > 12 or int(length) > self.server.largest_body:
             raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         try:
             asked = json.loads(self.rfile.read(int(length)))
