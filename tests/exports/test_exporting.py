@@ -1,6 +1,7 @@
 """Exports of a trained run: each is opened in its own runtime, says what it is, and is proved or not there."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -147,6 +148,8 @@ def test_the_example_in_the_readme_says_what_predict_says(
 ) -> None:
     skip_without_runtime(to, precision)
     workflows.export(trained.path, to=to, precision=precision, out=tmp_path / "out")
+    (tmp_path / "strange").mkdir()
+    (tmp_path / "strange" / "sortal.py").write_text("raise ImportError('whoever uses an export has no sortal')")
     names = ["example.py", *(["any_size.py"] if to == "onnx" else [])]
     assert blocks(tmp_path / "out" / "README.md", "python") == [(tmp_path / "out" / name).read_text() for name in names]
     images = [squares / "red" / "001.png", squares / "blue" / "002.png"]
@@ -157,6 +160,7 @@ def test_the_example_in_the_readme_says_what_predict_says(
             capture_output=True,
             text=True,
             cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(tmp_path / "strange")},
         )
         assert done.returncode == 0, done.stderr
         said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]

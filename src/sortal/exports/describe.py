@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import sortal
-from sortal import decision
+from sortal import decision, whole
 from sortal import preprocess as preprocessing
 from sortal.bundle import Bundle
 from sortal.errors import UnreadableImage
@@ -56,18 +56,19 @@ def write_modules(folder: Path) -> None:
 def modules() -> dict[str, str]:
     """Our preprocessing and our decisions, by name of a file, leaning on nothing of ours."""
     source = inspect.getsource(preprocessing)
-    needed = "from sortal.errors import UnreadableImage\n"
-    assert source.count("sortal.errors") == source.count(needed) == 1, "preprocessing leans on more of sortal than one error"
-    deciding = inspect.getsource(decision)
-    assert "from sortal" not in deciding, "decisions lean on the rest of sortal"
-    return {
-        PREPROCESS: source.replace(needed, f"\n\n{ERROR}\n\n").replace(OPENING, f'"""{GIVEN}\n\n', 1),
-        DECISION: deciding.replace(OPENING, f'"""{GIVEN}\n\n', 1),
-    }
+    for needed, text in ((FROM_ERRORS, ERROR), (FROM_WHOLE, inspect.getsource(whole))):
+        assert source.count(needed) == 1, f"preprocessing says {needed.strip()!r} no more"
+        source = source.replace(needed, f"\n\n{text}\n\n")
+    found = {PREPROCESS: source, DECISION: inspect.getsource(decision)}
+    for name, text in found.items():
+        assert "from sortal" not in text, f"{name} leans on more of sortal than stands in it"
+    return {name: text.replace(OPENING, f'"""{GIVEN}\n\n', 1) for name, text in found.items()}
 
 
 OPENING = '"""'
-GIVEN = "Copied from sortal (Apache-2.0), unchanged but for this line and an error: as in training, so here."
+GIVEN = "Copied from sortal (Apache-2.0), unchanged but for this line and what it imports of sortal: as in training, so here."
+FROM_ERRORS = "from sortal.errors import UnreadableImage\n"
+FROM_WHOLE = "from sortal.whole import has_all_lines, is_interlaced\n"
 ERROR = f'''class UnreadableImage(ValueError):
     """{UnreadableImage.__doc__}"""
 
