@@ -37,8 +37,8 @@ LARGEST = 1 << 31
 
 
 BEFORE = (
-    "TorchServe needs Java (`apt install default-jre-headless`), PyTorch, and setuptools before 81; the handler needs ONNX "
-    "Runtime, NumPy and Pillow. The second command goes on running in this folder; ask from another terminal. "
+    "TorchServe needs Java (`apt install default-jre-headless`), PyTorch, PyYAML, and setuptools before 81; the handler needs "
+    "ONNX Runtime, NumPy and Pillow. The second command goes on running in this folder; ask from another terminal. "
     "`--disable-token-auth` lets whoever reaches the port ask."
 )
 
