@@ -44,8 +44,8 @@ def run(options: argparse.Namespace) -> list[Result]:
             command = sortal("train", options.data, *RECIPE, *changes, "--out", work / "run", "--json")
             ours.append(ran(command, environment={"SORTAL_CACHE": str(work / "cache")}))
         theirs.append(ran(peer("airbench94_muon", "--data", options.data)))
-    steps = ran([sys.executable, "-m", "benchmarks.steps", *RECIPE, *changes, "--steps", "100"])
-    resnet = ran([sys.executable, "-m", "benchmarks.steps", *RESNET, "--steps", "100"])
+    steps = ran([sys.executable, "-m", "benchmarks.ours.stepping", *RECIPE, *changes, "--steps", "100"])
+    resnet = ran([sys.executable, "-m", "benchmarks.ours.stepping", *RESNET, "--steps", "100"])
     device = torch.cuda.get_device_name()
     return [reached(ours, theirs, device, steps.answer()), epoch(resnet, device)]
 

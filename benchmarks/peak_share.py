@@ -26,11 +26,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> list[Result]:
     steps, repeats = (6, 2) if options.quick else (30, 5)
-    command = [sys.executable, "-m", "benchmarks.steps", *RECIPE, "--steps", str(steps)]
+    settings = [*RECIPE, "--steps", str(steps)]
     ours, plain = list[Ran](), list[Ran]()
     for _ in range(repeats):
-        ours.append(ran(command))
-        plain.append(ran([*command, "--plain"]))
+        ours.append(ran([sys.executable, "-m", "benchmarks.ours.stepping", *settings]))
+        plain.append(ran([sys.executable, "-m", "benchmarks.steps", *settings, "--plain"]))
     return [compared(ours, plain)]
 
 

@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> list[Result]:
     steps, repeats, images = (10, 2, 5_000) if options.quick else (40, 5, 12_000)
     ours, seeds = list[Ran](), list[Ran]()
     for _ in range(repeats):
-        ours.append(ran([sys.executable, "-m", "benchmarks.steps", *RECIPE, "--steps", str(steps)]))
+        ours.append(ran([sys.executable, "-m", "benchmarks.ours.stepping", *RECIPE, "--steps", str(steps)]))
         seeds.append(ran(peer("cifar10_cnn", "--data", options.data, "--images", images, "--steps", steps)))
     return [compared(ours, seeds)]
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from benchmarks.profiling import shares
+from sortal.engines.torch import device as devices
 from sortal.engines.torch.augment import augment
 from sortal.recipe import Augment
 
@@ -29,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=102_400)
     steps = parser.parse_args().images // BATCH
+    devices.keep_memory(torch.device("cpu"))  # as every training does before its first batch
     pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (BATCH, SIDE, SIDE, 3), dtype=np.uint8))
     keys = np.arange(BATCH, dtype=np.uint64)
 
