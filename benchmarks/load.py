@@ -152,9 +152,12 @@ def summary(told: Sequence[tuple[int, float, float]], warm: float) -> dict[str, 
     counted = [each for each in told if each[1] >= first]
     good = sorted(took for status, _, took in counted if status == 200)
     refused = sorted(took for status, _, took in counted if status == 503)
+    sent = sum(status != CLOSED for status, _, _ in counted)
     span = max((moment for _, moment, _ in counted), default=first) - first
     return {
         "answered": len(good),
+        "sent": sent,
+        "sent_per_second": round(sent / span, 2) if span > 0 else 0.0,
         "cut": sum(status == CUT for status, _, _ in counted),
         "seconds": round(span, 3),
         "per_second": round(len(good) / span, 2) if span > 0 else 0.0,
