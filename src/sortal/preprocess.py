@@ -201,25 +201,38 @@ def _set_pillow() -> None:
         warnings.filterwarnings("ignore", module=PILLOW)
 
 
+def format_of(data: bytes) -> str:
+    """By its first bytes, the name of the format in `FORMATS` that a file has; '' where it has none of them."""
+    for name in FORMATS:
+        if _accepts(name, data):
+            return name
+    return ""
+
+
 def _recognised(data: bytes) -> ImageFile.ImageFile:
     """Read the header only. Not by `Image.open`, whose limit of pixels belongs to the whole process, not to one call."""
     if not data:
         raise UnreadableImage("the file is empty")
-    for name, module in FORMATS.items():
-        with contextlib.suppress(ImportError):  # a Pillow that was built without this format
-            import_module(module)
-        if name not in Image.OPEN:
-            continue
-        factory, accept = Image.OPEN[name]
-        accepted = accept(data[:16]) if accept else True
+    for name in FORMATS:
+        accepted = _accepts(name, data)
         if isinstance(accepted, str):
             raise UnreadableImage(f"this installation of Pillow cannot read {name}")
         if accepted:
             with _explained(name):
-                return factory(io.BytesIO(data), "")
+                return Image.OPEN[name][0](io.BytesIO(data), "")
     if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
         raise UnreadableImage("a HEIC photograph, which is not read here", hint="convert it to JPEG")
     raise UnreadableImage("not an image")
+
+
+def _accepts(name: str, data: bytes) -> bool | str:
+    """Whether Pillow takes a file for one of that format; a text where it does and was built without it."""
+    with contextlib.suppress(ImportError):  # a Pillow that was built without this format
+        import_module(FORMATS[name])
+    if name not in Image.OPEN:
+        return False
+    accept = Image.OPEN[name][1]
+    return accept(data[:16]) if accept else True
 
 
 def _may_lack_lines(image: Image.Image, data: bytes) -> bool:

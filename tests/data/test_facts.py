@@ -41,7 +41,12 @@ def test_a_problem_is_remembered_too(path: Path) -> None:
 
 
 def test_looks_come_back_by_content_and_none_where_nothing_was_decoded(path: Path) -> None:
-    looks = Looks(np.arange(LENGTH, dtype=np.float32), b"0123456789abcdef", 12_345, "Maker / M 1")
+    looks = Looks(
+        np.arange(LENGTH, dtype=np.float32),
+        b"0123456789abcdef",
+        12_345,
+        {"camera": "Maker / M 1", "place": [1.5, 2.5], "ISO": 100.0},
+    )
     with Facts(path) as facts:
         facts.put(ONE, KNOWN, looks)
         facts.put(TWO, ImageFacts(None, None, None, None, problem="not an image"))

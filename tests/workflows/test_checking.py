@@ -10,9 +10,11 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from sortal import engines, workflows
+from sortal.data import made
 from sortal.data.graphs import Graph
 from sortal.errors import BundleError, DataError, MissingExtra
 from sortal.events import Progress
+from sortal.health import filefacts
 from sortal.manifest import Manifest
 from sortal.predictions import Predictions
 from sortal.preprocess import Preprocess
@@ -197,6 +199,24 @@ def test_a_border_on_one_class_is_a_shortcut_and_without_it_there_is_none(photog
         altered(path, path, lambda image: ImageOps.expand(image, 6, fill=(200, 30, 60)))
     found = [finding.detail for finding in workflows.check(photographs).findings if finding.kind == "shortcut"]
     assert any(detail.startswith("the border alone tells spots") or "also spots" in detail for detail in found)
+
+
+def test_what_the_files_of_one_class_say_of_themselves_is_a_shortcut(photographs, tiny_network) -> None:
+    assert "shortcut" not in kinds(workflows.check(photographs))
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110] = "Maker", "M 1"
+    for path in photographs.glob("*/spots/*.jpg"):
+        with Image.open(path) as image:
+            image.load()
+        image.save(path, quality=90, exif=exif)
+    found = workflows.check(photographs).findings
+    (finding,) = [each for each in found if each.kind == "shortcut" and "camera alone tells" in each.detail]
+    assert "Maker / M 1" in finding.detail or "none" in finding.detail
+    assert finding.severity == "severe"
+
+
+def test_all_that_is_read_of_files_is_asked() -> None:
+    assert {*made.FACTS, "ending"} == set(filefacts.FACTS)
 
 
 def test_wrong_labels_are_named_with_the_label_that_they_would_have(tmp_path, tiny_network) -> None:

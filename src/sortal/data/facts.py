@@ -4,15 +4,17 @@ A second scan of the same bytes decodes nothing. Two processes may write at once
 """
 
 import contextlib
+import json
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import PIL
@@ -22,7 +24,7 @@ from sortal.errors import DataError, MachineFailed
 from sortal.events import Note, Observer, ignore
 
 # Facts of another version of our decoder, or of Pillow's, are not believed: it may read what this one cannot.
-VERSION = f"6/{PIL.__version__}"
+VERSION = f"7/{PIL.__version__}"
 WAIT = 60.0  # seconds for another process that is writing
 BUFFERED = 512
 
@@ -119,7 +121,7 @@ class Facts:
                 rows = self._guarded(lambda connection, q=query, p=part: connection.execute(q, (VERSION, *p)).fetchall())  # type: ignore[misc]
                 for key, numbers, pixels, size, made in rows:
                     if len(numbers) == LENGTH * 4:
-                        known[key] = Looks(np.frombuffer(numbers, np.float32), pixels, size, made)
+                        known[key] = Looks(np.frombuffer(numbers, np.float32), pixels, size, _parsed(made))
         return [known.get(key) for key in keys]
 
     def put(self, content: str, facts: ImageFacts, looks: Looks | None = None) -> None:
@@ -142,7 +144,7 @@ class Facts:
             ]
             statement = "INSERT OR REPLACE INTO opened VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
             of_looks: list[tuple[object, ...]] = [
-                (key, VERSION, look.numbers.tobytes(), look.pixels, look.bytes, look.made)
+                (key, VERSION, look.numbers.tobytes(), look.pixels, look.bytes, json.dumps(look.made))
                 for key, look in self._unwritten_looks.items()
             ]
             and_looks = "INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?, ?, ?)"
@@ -223,6 +225,13 @@ class Facts:
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
         text = f"the file of remembered facts was damaged: it is now {aside}, a new one was begun, images are opened again"
         self._observe(Note(text, "warning"))
+
+
+@lru_cache(maxsize=4096)
+def _parsed(made: str) -> dict[str, Any]:
+    """Files of one source say the same of themselves, so most share one dict."""
+    found: dict[str, Any] = json.loads(made)
+    return found
 
 
 def _parts(keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:

@@ -1,4 +1,4 @@
-"""Looks: what one glance at a decoded image tells besides its class: light, detail, border, colour, bytes and EXIF data.
+"""Looks: what one glance at a decoded image tells besides its class: light, detail, border, colour, bytes, and its file.
 
 Measured once, while an image is scanned, and kept with the other facts about it. All of it is cheap: the picture is first made
 small, its shorter side 64 pixels or a little more.
@@ -6,12 +6,14 @@ small, its shorter side 64 pixels or a little more.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from sortal.data.made import Value, made
 
 SIDE = 64
 """Pixels of the shorter side that a picture is reduced to, at least; a smaller one is left as it is."""
@@ -41,8 +43,8 @@ class Looks:
     """16 bytes that are equal for equal pixels, as far as they were decoded: a JPEG may have been decoded at a smaller
     scale."""
     bytes: int
-    made: str
-    """Make, model and software of the EXIF data; '' where there is none."""
+    made: Mapping[str, Value]
+    """What the file says of itself (`made.FACTS`)."""
 
 
 def look(images: Sequence[Image.Image], datas: Sequence[bytes], sizes: Sequence[tuple[int, int]]) -> list[Looks]:
@@ -57,7 +59,7 @@ def look(images: Sequence[Image.Image], datas: Sequence[bytes], sizes: Sequence[
     for some in places.values():
         numbers_NL[some] = measured(np.stack([small[place] for place in some]))
     return [
-        Looks(numbers_L, _digest(pixels_HWC, size), len(data), _made(image))
+        Looks(numbers_L, _digest(pixels_HWC, size), len(data), made(data, image.info))
         for numbers_L, image, pixels_HWC, data, size in zip(numbers_NL, images, whole, datas, sizes, strict=True)
     ]
 
@@ -127,17 +129,3 @@ def _colours(planes_CNHW: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray
     lengths = np.diff(np.flatnonzero(begins_NP), append=codes_NP.size)
     colours_N = np.count_nonzero(begins_NP, axis=1)
     return np.maximum.reduceat(lengths, np.cumsum(colours_N) - colours_N), colours_N
-
-
-def _made(image: Image.Image) -> str:
-    """Make, model and software, from the EXIF data that Pillow keeps with an image through conversion and turning."""
-    raw = image.info.get("exif")
-    if not isinstance(raw, bytes):
-        return ""
-    try:
-        exif = Image.Exif()
-        exif.load(raw)
-        found = [exif.get(tag) for tag in (0x010F, 0x0110, 0x0131)]
-    except Exception:  # metadata is a file format of its own, and damaged metadata does not make an image unreadable
-        return ""
-    return " / ".join(str(value).strip(" \0") for value in found if value is not None)

@@ -1,6 +1,6 @@
 """The health of a data set: every question asked of the manifest's columns and of what was seen, the gravest answers first."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from sortal.health import copies
 from sortal.health.classes import few_images, imbalance, on_all, unlabelled
+from sortal.health.codes import Value, one_column_each
 from sortal.health.copies import Found, Images
 from sortal.health.drift import drift
+from sortal.health.filefacts import filefacts
 from sortal.health.files import unreadable
 from sortal.health.finding import Finding
 from sortal.health.head import Floats
@@ -31,6 +33,8 @@ class Seen:
     looks: Looks | None = None
     cues: Mapping[str, Floats] | None = None
     """By what should not matter: numbers of shape (N, D)."""
+    said: Mapping[str, Sequence[Value | None]] | None = None
+    """By fact (`filefacts.FACTS`): what each file says of itself."""
     twins_N: NDArray[np.int64] | None = None
     """Equal for near copies, whose pixels were compared."""
     features_ND: Floats | None = None
@@ -91,15 +95,15 @@ def _by_heads(used: Manifest, images: Images, found: Found, seen: Seen) -> list[
     """What small heads find out. Copies and groups stand on one side of every fold."""
     units_N = units_of(used, images, found)
     views = {
-        name: values
-        for name, values in (("what they show", seen.features_ND), ("files", _side_by_side(seen.cues)))
-        if values is not None
+        name: values for name, values in (("what they show", seen.features_ND), ("files", _files(seen))) if values is not None
     }
     told = drift(views, images.sources, images.splits, units_N)
     if used.task != "multi_class" or len(used.classes) < 2:
         return told
     if seen.cues:
         told = [*told, *shortcuts(seen.cues, images.sources, used.classes, used.labels_N, units_N)]
+    if seen.said:
+        told = [*told, *filefacts(seen.said, images.sources, used.classes, used.labels_N, units_N)]
     if seen.judged_NK is not None:
         rows = np.flatnonzero(np.isfinite(seen.judged_NK).all(axis=1))
         labels, probs = used.labels_N[rows], seen.judged_NK[rows].astype(np.float64)
@@ -117,8 +121,12 @@ def units_of(used: Manifest, images: Images, found: Found) -> NDArray[np.int64]:
     return copies.together(images, Found(found.bytes, found.pixels, [*found.near, *copies.equal_rows(used.column("group"))]))
 
 
-def _side_by_side(cues: Mapping[str, Floats] | None) -> Floats | None:
-    return np.concatenate(list(cues.values()), axis=1) if cues else None
+def _files(seen: Seen) -> Floats | None:
+    """What a head sees of the files besides the pictures: every cue, camera and software."""
+    if not seen.cues:
+        return None
+    said = [one_column_each(seen.said[name]) for name in ("camera", "software") if seen.said and name in seen.said]
+    return np.concatenate([*seen.cues.values(), *said], axis=1)
 
 
 def _by_class(images: Images) -> Mapping[str, list[str]]:

@@ -1,8 +1,7 @@
-"""Shortcuts: whether something that should not matter tells the class: the border, the mean colour, the file's size, its EXIF
-data.
+"""Shortcuts: whether something that should not matter tells the class: the border, the mean colour, the file's size.
 
-A model learns whatever tells the class. What stands on one class's pictures alone, a frame or a camera's name, it learns
-instead of the thing on them, and fails where that is missing. Each cue alone is given to a head, and judged on images that it
+A model learns whatever tells the class. What stands on one class's pictures alone, a frame or a stamp, it learns instead of the
+thing on them, and fails where that is missing. Each cue alone is given to a head, and judged on images that it
 did not see.
 """
 

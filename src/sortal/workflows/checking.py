@@ -38,7 +38,7 @@ from sortal.workflows.precautions import GROUPS, groups_of
 if TYPE_CHECKING:  # ONNX Runtime is loaded when there is something to look at
     from sortal.workflows.seeing import Pictures, Sight
 
-VERSION = 4
+VERSION = 5
 """Of what is asked and how: what another version found is not believed."""
 ALIKE = "classes that are alike"
 NEEDED = {"cleanlab": (LABELS, ALIKE), "usearch": (TWINS,)}

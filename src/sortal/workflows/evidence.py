@@ -6,6 +6,7 @@ Here the rooms meet: what `data` measured and what an engine computed become the
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from sortal.data.facts import Facts
 from sortal.data.looks import NUMBERS
 from sortal.data.looks import Looks as ImageLooks
+from sortal.data.made import FACTS, Value
 from sortal.data.store import Cache
 from sortal.events import Observer, Progress, ignore
 from sortal.health import copies
@@ -60,7 +62,7 @@ def glanced(used: Manifest, observe: Observer = ignore) -> Seen:
     complete = [row for row in rows if row is not None]
     if len(complete) < len(rows) or not rows:
         return Seen(pixels=pixels)
-    return Seen(pixels=pixels, looks=_looks(used, complete), cues=_cues(used, complete))
+    return Seen(pixels=pixels, looks=_looks(used, complete), cues=_cues(used, complete), said=_said(used, complete))
 
 
 def _looks(used: Manifest, rows: Sequence[ImageLooks]) -> Looks:
@@ -81,7 +83,6 @@ def _cues(used: Manifest, rows: Sequence[ImageLooks]) -> dict[str, NDArray[np.fl
         "the mean colour": columns["colour"][:, :3],
         "the file's size": np.log(np.column_stack([bytes_N + 1, (bytes_N + 1) / sizes_N2.prod(axis=1)])).astype(np.float32),
         "the size in pixels": np.log(sizes_N2).astype(np.float32),
-        "the EXIF data": _one_column_each([row.made for row in rows]),
     }
 
 
@@ -91,11 +92,10 @@ def _columns(rows: Sequence[ImageLooks]) -> dict[str, NDArray[np.float32]]:
     return dict(zip(NUMBERS, np.split(table, ends[:-1], axis=1), strict=True))
 
 
-def _one_column_each(values: Sequence[str], *, most: int = 50) -> NDArray[np.float32]:
-    """1 where a row has the value, for the commonest values."""
-    _, which_N, counts = np.unique(np.array(values), return_inverse=True, return_counts=True)
-    chosen = np.argsort(-counts, kind="stable")[:most]
-    return np.asarray(which_N[:, None] == chosen, dtype=np.float32)
+def _said(used: Manifest, rows: Sequence[ImageLooks]) -> dict[str, list[Value | None]]:
+    """By fact what each file says of itself, and the ending of its name."""
+    endings: list[Value | None] = [PurePosixPath(source).suffix.lower() for source in used.sources]
+    return {**{name: [row.made.get(name) for row in rows] for name in FACTS}, "ending": endings}
 
 
 def with_features(manifest: Manifest, seen: Seen, pictures: "Pictures", left_out: Mapping[str, str], told: Steps) -> Seen:

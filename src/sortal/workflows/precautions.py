@@ -71,7 +71,7 @@ class Precautions:
 
 def taken(manifest: Manifest, observe: Observer) -> Precautions:
     """Copies that the scan shows and those that `sortal check` has found in this data set, in groups."""
-    seen = replace(glanced(manifest.used, observe), cues=None)  # heads are left to `sortal check`
+    seen = replace(glanced(manifest.used, observe), cues=None, said=None)  # heads are left to `sortal check`
     images = images_of(manifest.used, seen.pixels)
     with Facts(Cache.default().facts, observe) as facts:
         known = facts.assigned(manifest.root, GROUPS)
