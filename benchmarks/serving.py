@@ -168,7 +168,9 @@ def _missing(python: str, package: str) -> str:
         found = subprocess.run([python, "-c", f"import {package}"], capture_output=True, text=True, env=surroundings())
     except OSError as error:
         return f"{python}: {error.strerror}"
-    return "" if found.returncode == 0 else f"{python} has no {package} that can be imported: {found.stderr.strip()[-200:]}"
+    if found.returncode == 0:
+        return ""
+    return f"{python} has no {package} that can be imported: {found.stderr.strip().rpartition(chr(10))[2]}"
 
 
 def compared(told: Mapping[str, Mapping[int, list[dict[str, Any]]]], absent: Mapping[str, str], clients: int) -> Result:
