@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,12 @@ class Result:
     """How it was measured, and what of it was not measured but computed."""
 
 
+def not_run(name: str, ours: Sequence[Ran], why: str) -> Result:
+    """Ours alone, whole commands, with the reason why there is no peer beside it."""
+    middle = statistics.median(each.seconds for each in ours)
+    return Result(name=name, unit="seconds", ours=middle, numbers={"peer_not_run": why}, notes=[f"peer not run: {why}"])
+
+
 def times_faster(ours: float, peer: float) -> float:
     """How many times as long the peer took; both in seconds, above zero."""
     if not (ours > 0 and peer > 0):
@@ -227,9 +234,24 @@ def sortal(*words: object) -> list[str]:
     return [str(script), *map(str, words)]
 
 
-def peer(module: str, *words: object) -> list[str]:
-    """A peer's script, run by the same interpreter."""
-    return [sys.executable, "-m", f"benchmarks.peers.{module}", *map(str, words)]
+def peer(module: str, *words: object, python: str | Path = sys.executable) -> list[str]:
+    """A peer's script, run by the same interpreter, or by that of an environment of its own."""
+    return [str(python), "-m", f"benchmarks.peers.{module}", *map(str, words)]
+
+
+def guest(module: str, package: str, python: str | Path | None, *words: object) -> Ran | str:
+    """A peer that may be missing: its run, or why there is none; it is run by `python`, else here if `package` is here.
+
+    Whatever goes wrong with it, the benchmark goes on.
+    """
+    if python is None and find_spec(package) is None:
+        return f"{package} is not installed here, and no environment that has it was named (--{package}-python)"
+    try:
+        return ran(peer(module, *words, python=python or sys.executable))
+    except (CommandFailed, OSError) as error:
+        why = (str(error).strip().splitlines() or ["no word of it"])[-1]
+        say(f"{package}: {error}")
+        return f"failed: {why[-300:]}"
 
 
 def readable(words: Sequence[str | Path]) -> str:

@@ -8,6 +8,8 @@ quicker of its two usual forms; `--presize` takes the other: presized to 460, th
 import argparse
 import json
 import tempfile
+import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,17 @@ class Tell(Callback):  # type: ignore[misc]
 
     order = 90  # after the recorder, which computes them
 
+    def before_epoch(self) -> None:
+        self.began = time.perf_counter()
+
     def after_epoch(self) -> None:
         train_loss, _, score = self.learn.final_record
         stage = "frozen" if self.learn.opt.frozen_idx else "thawed"
-        print(json.dumps({"epoch": self.epoch + 1, "stage": stage, "loss": train_loss, "accuracy": score}), flush=True)
+        line = {
+            "epoch": self.epoch + 1, "stage": stage, "seconds": time.perf_counter() - self.began, "loss": train_loss,
+            "accuracy": score, "versions": {name: version(name) for name in ("fastai", "torch", "timm")},
+        }  # fmt: skip
+        print(json.dumps(line), flush=True)
 
 
 def loaders(data: Path, presize: bool) -> Any:
