@@ -11,12 +11,13 @@ from benchmarks.suite import main as suite
 from benchmarks.suite import row, table
 
 BENCHMARKS = {
-    "transfer": "a folder of photographs: ours, the seeds' way, fastai; whole commands and accuracy",
+    "transfer": "a folder of photographs: ours, the seeds' way, fastai, Keras, ultralytics; whole commands, accuracy, epochs",
     "crossval": "repeated cross-validation of the planned recipe against a plain linear head, paired",
     "fashion": "Fashion-MNIST: ours and the seeds' SimpleCNN, time to a test accuracy of 0.92",
     "ladder": "the seeds' networks on the data sets they name: accuracy, epochs, minutes; up to an hour each",
     "imbalance": "a Fashion-MNIST whose classes are ten to one: the planned recipe against plain training, paired macro F1",
     "cifar10-080": "CIFAR-10: ours and the seeds' CIFAR10CNN, time to a test accuracy of 0.80",
+    "peer-rates": "a working rate for the seeds' CIFAR10CNN, chosen on held-out training images",
     "cifar10-090": "CIFAR-10: ours and airbench94 on this processor, time to a test accuracy of 0.90",
     "gpu-cifar10": "CIFAR-10 on an accelerator: ours and airbench94_muon, and the epochs of a ResNet-18",
     "train-step": "CIFAR10CNN in training: images a second, ours and the seeds' loop",

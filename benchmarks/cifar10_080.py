@@ -3,15 +3,17 @@
 Ours is the whole command `sortal train`, with reading, measuring, export and report, and counts only if its one look at the
 test split reaches the target. The peer may look at the test split in every epoch, is stopped after the first that reaches it,
 and pays for no bundle and no report. It keeps the seeds' settings from start to end but for the rate, which --rate sets: at
-their own 0.1 the network does not get going. There is no quick form: nothing is extrapolated.
+their own 0.1 the network does not get going. There is no quick form: nothing is extrapolated. Where the peer's time goes is
+shown by some steps of its own that are not timed, in one process.
 """
 
 import argparse
 import tempfile
 from pathlib import Path
 
+from benchmarks import profiling
 from benchmarks.harness import Result, peer, ran, sortal
-from benchmarks.reaching import compared
+from benchmarks.reaching import compared, steps_of
 
 TARGET, PROMISED = 0.80, 15.0
 WORDS = ("--recipe", "small_quick")
@@ -31,9 +33,12 @@ def run(options: argparse.Namespace) -> list[Result]:
         work = Path(name)
         command = sortal("train", options.data, *WORDS, "--out", work / "run", "--json")
         ours = ran(command, environment={"SORTAL_CACHE": str(work / "cache")})
+        more = steps_of(*WORDS)
         cnn = None
         if not options.no_peer:
             words = ["--data", options.data, "--target", TARGET, "--rate", options.rate, "--limit", options.limit]
             cnn = ran(peer("cifar10_cnn", *words))
+            words = ["--data", options.data, "--images", 5_000, "--steps", 10, "--workers", 0]
+            more["peer_profile"] = profiling.command("benchmarks.peers.cifar10_cnn", *words)
     notes = [f"peer: SGD {options.rate:g}, momentum 0.9, decay 5e-4, cosine over 100 epochs, batch 128, float32, 4 workers"]
-    return [compared("cifar10-080", ours, cnn, target=TARGET, promised=PROMISED, notes=notes)]
+    return [compared("cifar10-080", ours, cnn, target=TARGET, promised=PROMISED, notes=notes, more=more)]

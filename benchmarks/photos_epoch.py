@@ -3,6 +3,9 @@
 Both crop at random, mirror and give normalised float batches of 32; nothing is trained. The first epoch of ours lists, hashes,
 decodes and stores; the second reads what is stored. The peer decodes in both, in two workers, with torchvision's transforms as
 its documentation writes them. Ours crops from the stored centre square of 256 pixels, the peer from the whole picture.
+
+The first epoch is held against bare decoding of the same files, all cores at once; the second against copying memory, of which
+it reads a stored square and writes a batch's floats for each photograph.
 """
 
 import argparse
@@ -10,11 +13,16 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks import peaks, profiling
 from benchmarks.harness import Result, peer
 from benchmarks.photographs import large, warm
-from benchmarks.rates import faster, in_turn
+from benchmarks.rates import faster, in_turn, of_peak
 
 FIRST, SECOND = 3.0, 20.0
+MOVED = 3 * 256**2 + 4 * 3 * 224**2
+"""Bytes of a photograph in the second epoch: read as a stored square, written as normalised floats."""
+PROFILED = 32
+"""Photographs of the peer's short run, in one process, so that it shows what its workers do."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,10 +45,21 @@ def run(options: argparse.Namespace) -> list[Result]:
             ],
             repeats,
         )
-    numbers = {"photographs": count, "megabytes_each": round(bytes_each / 1e6, 2)}
+        decoding, copying = peaks.of("decoding", data), peaks.of("copying")
+        words = (data, "--images", PROFILED, "--workers", 0)
+        peer_profile = profiling.command("benchmarks.peers.loader_epochs", *words)
     last = ours[-1].lines()[-1]
-    first_numbers = numbers | {"seconds": last["first_seconds"]}
+    about = {"photographs": count, "megabytes_each": round(bytes_each / 1e6, 2), "peer_profile": peer_profile}
+    parts = last["first_seconds"]
+    first = {
+        "seconds": parts, "profile": profiling.largest(parts),
+        **of_peak(ours, decoding, key="first_images_per_second"), "peak_is": "bare decoding, images/s",
+    }  # fmt: skip
+    second = {
+        "profile": last["second_profile"],
+        **of_peak(ours, copying, MOVED, key="second_images_per_second"), "peak_is": "copying memory, bytes/s",
+    }  # fmt: skip
     return [
-        faster(f"photos-epoch/{which}", ours, theirs, promised, key=f"{which}_images_per_second", numbers=more)
-        for which, promised, more in (("first", FIRST, first_numbers), ("second", SECOND, numbers))
+        faster(f"photos-epoch/{which}", ours, theirs, promised, key=f"{which}_images_per_second", numbers=about | more)
+        for which, promised, more in (("first", FIRST, first), ("second", SECOND, second))
     ]

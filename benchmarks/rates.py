@@ -26,6 +26,11 @@ def told(runs: Sequence[Ran], key: str) -> list[float]:
     return [float(run.lines()[-1][key]) for run in runs]
 
 
+def of_peak(runs: Sequence[Ran], peak: float, each: float = 1.0, *, key: str = "images_per_second") -> dict[str, float]:
+    """What share of a peak the median rate is: of images a second, each of which takes `each` of the peak's unit."""
+    return {"share_of_peak": round(statistics.median(told(runs, key)) * each / peak, 4), "peak": peak}
+
+
 def faster(
     name: str,
     ours: Sequence[Ran],
@@ -49,9 +54,10 @@ def faster(
     return Result(
         name=name, unit="images/s", ours=middle, peer=other, ratio=ratio, accuracy=accuracy,
         numbers={
-            "ours_spread": spread(rates), "peer_spread": spread(others), **(numbers or {}),
+            "ours_spread": spread(rates), "peer_spread": spread(others),
             **({"profile": last["profile"]} if "profile" in last else {}),
             **({"peer_profile": last_peer["profile"]} if "profile" in last_peer else {}),
+            **(numbers or {}),
         },
         runs=[each.facts() for pair in zip(ours, theirs, strict=True) for each in pair],
         claims=[Claim(f"{promised:g} times as many images a second, or more", ratio >= promised)],

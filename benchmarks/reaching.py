@@ -1,20 +1,46 @@
 """Time to an accuracy: ours, one whole command that must end at the target, beside a peer that stops when it gets there."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.harness import Claim, Ran, Result, times_faster
+from benchmarks.harness import Claim, Ran, Result, ran, times_faster
+from benchmarks.profiling import largest
 
 
-def compared(name: str, ours: Ran, peer: Ran | None, *, target: float, promised: float, notes: Sequence[str] = ()) -> Result:
-    """A ratio where both reached the target; where the peer ended before it, a bound, and it says so."""
+def steps_of(*recipe: str, steps: int = 6) -> dict[str, Any]:
+    """What share of the machine's bf16 matrix peak a recipe's training steps reach, and which operations their time goes to.
+
+    Of images that have their own side, whatever side the recipe begins with. A process of its own, which measures the peak too.
+    """
+    told = ran([sys.executable, "-m", "benchmarks.steps", *recipe, "--set", "grow.start=1", "--steps", str(steps)]).answer()
+    return {
+        "share_of_peak": round(told["share_of_peak"], 4), "peak": told["peak_operations_per_second"],
+        "peak_is": "a bf16 matrix product, operations/s; the share is that of training steps", "steps_profile": told["profile"],
+    }  # fmt: skip
+
+
+def compared(
+    name: str,
+    ours: Ran,
+    peer: Ran | None,
+    *,
+    target: float,
+    promised: float,
+    notes: Sequence[str] = (),
+    more: Mapping[str, Any] | None = None,
+) -> Result:
+    """A ratio where both reached the target; where the peer ended before it, a bound, and it says so.
+
+    `more` are numbers that were measured besides.
+    """
     answer = ours.answer()
     metrics = answer["metrics"]["test"]
     reached_ours = metrics["accuracy"] >= target
     numbers: dict[str, Any] = {
         "ours_interval": metrics["accuracy_interval"], "ours_seconds": answer["seconds"],
         "images_per_second": answer["work"]["images_per_second"], "recipe": answer["recipe"]["model"],
-        "epochs": answer["recipe"]["epochs"],
+        "epochs": answer["recipe"]["epochs"], "profile": largest(answer["phases"]), **(more or {}),
     }  # fmt: skip
     accuracy, runs = {"ours": metrics["accuracy"]}, [ours.facts()]
     seconds, ratio = None, None

@@ -2,7 +2,8 @@
 
 SGD with momentum 0.9 and weight decay 5e-4, cosine over 100 epochs, batches of 128, float32, torchvision's transforms in a
 DataLoader with 4 workers. The one thing that may be set is the rate: at the script's own 0.1 the network does not get going.
-With --steps it runs so many training steps and says how fast they were.
+With --steps it runs so many training steps and says how fast they were. With --held-out it judges by training images that it
+holds out, and never reads the test split: that is how a rate is chosen for it (benchmarks/peer_rates.py).
 """
 
 import argparse
@@ -58,6 +59,9 @@ def main() -> None:
     parser.add_argument("--target", type=float, default=0.80, help="stop when the test accuracy first reaches it")
     parser.add_argument("--rate", type=float, default=0.1)
     parser.add_argument("--epochs", type=int, default=100, help="of the cosine, and the most that are run")
+    parser.add_argument("--first", type=int, default=0, help="run the first so many epochs of that cosine only")
+    parser.add_argument("--held-out", type=int, default=0, help="judge by so many images of train/, which are not trained on")
+    parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--limit", type=float, default=0, help="begin no epoch after so many seconds; 0 is no limit")
     parser.add_argument(
         "--images", type=int, default=0, help="train and test on so many only, to try a rate or this program out"
@@ -74,8 +78,9 @@ def main() -> None:
         transforms.ColorJitter(brightness=0.2, contrast=0.2),
     ]  # fmt: skip
     pixels, labels = cifar_jpeg.load(options.data, "train", images=options.images)
-    train_data = cifar_jpeg.Pictures(pixels, labels, transforms.Compose([*vary, *finish]))
-    train = DataLoader(train_data, batch_size=128, shuffle=True, num_workers=4)
+    held_N = cifar_jpeg.held_out(len(labels), options.held_out)
+    train_data = cifar_jpeg.Pictures(pixels[~held_N], labels[~held_N], transforms.Compose([*vary, *finish]))
+    train = DataLoader(train_data, batch_size=128, shuffle=True, num_workers=options.workers)
 
     model = CIFAR10CNN()
     criterion = nn.CrossEntropyLoss()
@@ -105,10 +110,11 @@ def main() -> None:
         print(json.dumps({"images_per_second": seen / (time.perf_counter() - began), "images": seen}), flush=True)
         return
 
-    test = DataLoader(
-        cifar_jpeg.Pictures(*cifar_jpeg.load(options.data, "test", images=options.images), transforms.Compose(finish)), 256
+    judged = (
+        (pixels[held_N], labels[held_N]) if options.held_out else cifar_jpeg.load(options.data, "test", images=options.images)
     )
-    for epoch in range(1, options.epochs + 1):
+    test = DataLoader(cifar_jpeg.Pictures(*judged, transforms.Compose(finish)), 256)
+    for epoch in range(1, (options.first or options.epochs) + 1):
         if options.limit and time.perf_counter() - start > options.limit:
             break
         model.train()

@@ -25,6 +25,16 @@ def load(data: Path, split: str, *, images: int = 0) -> tuple[np.ndarray, np.nda
     return pixels, np.array([classes.index(name) for name, _, _ in files])
 
 
+def held_out(count: int, wanted: int) -> np.ndarray:
+    """Which of `count` images in the order of their classes are held out, bool (count,): `wanted` of them, evenly spread."""
+    held_N = np.zeros(count, dtype=bool)
+    if wanted:
+        if not wanted < count:
+            raise ValueError(f"{wanted} of {count} images cannot be held out: none would be left to train on")
+        held_N[np.linspace(0, count - 1, wanted).round().astype(int)] = True
+    return held_N
+
+
 def _files(data: Path, split: str) -> Iterator[tuple[str, str, Callable[[], bytes]]]:
     """Class, name and a way to the bytes of every image of a split."""
     if data.is_file():

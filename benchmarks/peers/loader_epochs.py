@@ -5,7 +5,7 @@ import json
 import time
 from pathlib import Path
 
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
@@ -13,7 +13,9 @@ from torchvision.datasets import ImageFolder
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
-    data = parser.parse_args().data
+    parser.add_argument("--images", type=int, default=0, help="of the first so many only; 0 is all")
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
     varied = transforms.Compose(
         [
             transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip(), transforms.ToTensor(),
@@ -21,8 +23,9 @@ def main() -> None:
         ]
     )  # fmt: skip
     began = time.perf_counter()
-    folder = ImageFolder(data, varied)
-    loader = DataLoader(folder, batch_size=32, shuffle=True, num_workers=2)
+    folder = ImageFolder(options.data, varied)
+    chosen = Subset(folder, range(min(options.images or len(folder), len(folder))))
+    loader = DataLoader(chosen, batch_size=32, shuffle=True, num_workers=options.workers)
     ends = []
     for _ in range(2):
         for images, labels in loader:
@@ -31,8 +34,8 @@ def main() -> None:
     print(
         json.dumps(
             {
-                "first_images_per_second": len(folder) / (ends[0] - began),
-                "second_images_per_second": len(folder) / (ends[1] - ends[0]),
+                "first_images_per_second": len(chosen) / (ends[0] - began),
+                "second_images_per_second": len(chosen) / (ends[1] - ends[0]),
             }
         )
     )

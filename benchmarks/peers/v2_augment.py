@@ -36,8 +36,10 @@ class Images(Dataset):  # type: ignore[type-arg]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=20_480)
-    images = Images(parser.parse_args().images)
-    loader = DataLoader(images, batch_size=BATCH, shuffle=True, num_workers=2, persistent_workers=True)
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    images, workers = Images(options.images), options.workers
+    loader = DataLoader(images, batch_size=BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
     # A whole epoch before the one that counts: the workers' start is left out that way, and nothing is made ahead of the clock.
     for _ in loader:
         pass

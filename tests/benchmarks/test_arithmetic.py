@@ -15,8 +15,10 @@ from benchmarks import (
     harness,
     imbalance,
     kills,
+    peaks,
     photographs,
     predict_folder,
+    profiling,
     rates,
     suite,
     transfer,
@@ -87,6 +89,54 @@ def test_a_ratio_below_the_promise_breaks_the_claim() -> None:
     ours = [_ran(100.0, json.dumps({"metrics": {"val": {"accuracy": 0.95, "accuracy_interval": [0.9, 0.98]}}}))]
     result = transfer.against_fastai(ours, _ran(250.0, _epochs(0.9, 0.95)), epochs=4)
     assert [claim.holds for claim in result.claims] == [False]
+
+
+def _cold(seconds: float = 10.0) -> list[harness.Ran]:
+    return [_ran(seconds, json.dumps({"metrics": {"val": {"accuracy": 0.95}}, "phases": {"features": 4.0}}))]
+
+
+def _guest(*seconds: float) -> harness.Ran:
+    lines = [{"epoch": n + 1, "seconds": each, "accuracy": 0.5, "versions": {"x": "1"}} for n, each in enumerate(seconds)]
+    return _ran(sum(seconds) + 5, "\n".join(map(json.dumps, lines)))
+
+
+def test_of_a_peer_without_weights_an_epoch_after_the_first_is_compared_and_no_accuracy() -> None:
+    result = transfer.by_epoch(transfer.KERAS, _cold(), [9.0, 0.5, 0.5], _guest(60.0, 10.0, 12.0, 11.0))
+    assert result.numbers["seconds_an_epoch"] == {"ours": 0.5, "peer": 11.0}
+    assert (result.accuracy, result.claims) == ({}, ())
+    assert any("means nothing" in note for note in result.notes)
+
+
+def test_whole_commands_are_compared_only_where_a_peer_ran_as_many_epochs_as_its_documentation() -> None:
+    short = transfer.by_epoch(transfer.KERAS, _cold(), [1.0, 1.0], _guest(*[10.0] * 19))
+    assert (short.ours, short.peer, short.ratio) == (10.0, None, None)
+    assert any("19 of its documentation's 20" in note for note in short.notes)
+    whole = transfer.by_epoch(transfer.KERAS, _cold(), [1.0, 1.0], _guest(*[10.0] * 20))
+    assert (whole.ours, whole.peer, whole.ratio) == (10.0, 205.0, 20.5)
+    with pytest.raises(ValueError, match="after the first"):
+        transfer.later([3.0])
+
+
+def test_a_peer_that_is_not_there_is_not_run_and_the_result_says_why(tmp_path: Path) -> None:
+    nowhere = harness.guest("keras_transfer", "no_such_package", None)
+    assert isinstance(nowhere, str)
+    assert "--no_such_package-python" in nowhere
+    no_interpreter = harness.guest("keras_transfer", "keras", tmp_path / "bin" / "python")
+    assert isinstance(no_interpreter, str)
+    assert "No such file" in no_interpreter
+    broken = harness.guest("no_such_peer", "keras", sys.executable)
+    assert isinstance(broken, str)
+    assert "no_such_peer" in broken
+    for result in (
+        transfer.by_epoch(transfer.KERAS, _cold(), [1.0, 1.0], broken), transfer.against_fastai(_cold(), broken, epochs=4)
+    ):  # fmt: skip
+        assert (result.peer, result.ratio, result.numbers["peer_not_run"]) == (None, None, broken)
+
+
+def test_our_epochs_are_read_from_what_the_run_wrote_down(tmp_path: Path) -> None:
+    events = [{"event": "Note", "text": "x"}, *({"event": "EpochDone", "seconds": each} for each in (3.0, 1.0))]
+    (tmp_path / "events.jsonl").write_text("\n".join(map(json.dumps, events)) + "\n")
+    assert transfer.epoch_seconds(tmp_path / "events.jsonl") == [3.0, 1.0]
 
 
 def test_a_second_run_that_computes_anything_breaks_the_claim() -> None:
@@ -301,6 +351,33 @@ def test_rates_are_compared_by_their_medians_and_the_claim_by_the_ratio() -> Non
     assert [claim.holds for claim in rates.faster("x", _rates(20), _rates(19), 2.0).claims] == [False]
     with pytest.raises(ValueError, match="above zero"):
         rates.faster("x", _rates(0), _rates(1), 1.0)
+
+
+def test_a_share_of_a_peak_is_the_median_rate_times_what_each_takes() -> None:
+    assert rates.of_peak(_rates(10, 30, 20), 1000.0, 5.0) == {"share_of_peak": 0.1, "peak": 1000.0}
+
+
+def test_profiles_name_the_largest_shares_first() -> None:
+    times = {str(number): float(number) for number in range(1, 11)}
+    found = profiling.largest(times)
+    assert list(found) == ["10", "9", "8", "7", "6", "5", "4", "3"]
+    assert found["10"] == round(10 / 55, 3)
+    busy = profiling.functions(lambda: [sorted(range(100_000), key=lambda each: -each) for _ in range(3)])
+    assert next(iter(busy)) in ("<built-in method builtins.sorted>", "benchmarks/test_arithmetic.py:<lambda>")
+
+
+def test_a_program_is_profiled_with_its_own_words_and_output() -> None:
+    profile = profiling.command("json.tool", "--help")
+    assert any(name.startswith("python3.11/argparse.py") or "argparse" in name or "built-in" in name for name in profile)
+    with pytest.raises(harness.CommandFailed):
+        profiling.command("json.tool", "--no-such-option")
+
+
+def test_the_peak_of_decoding_is_that_of_the_files_that_are_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no JPEG"):
+        peaks.decoding(tmp_path, 4)
+    photographs.draw(tmp_path, each=2, side=32)
+    assert peaks.decoding(tmp_path, 6) > 0
 
 
 def test_sides_are_run_in_turn() -> None:

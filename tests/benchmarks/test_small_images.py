@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import harness, peak_share, reaching, train_step
+from benchmarks import harness, peak_share, peer_rates, reaching, train_step
 from benchmarks.peers import cifar_jpeg
 
 
@@ -21,7 +21,7 @@ def ran(seconds: float, *lines: dict[str, Any]) -> harness.Ran:
 def ours(accuracy: float, seconds: float = 100.0) -> harness.Ran:
     answer = {
         "metrics": {"test": {"accuracy": accuracy, "accuracy_interval": [0, 1]}}, "seconds": {},
-        "work": {"images_per_second": 1}, "recipe": {"model": "brisk", "epochs": 2},
+        "work": {"images_per_second": 1}, "recipe": {"model": "brisk", "epochs": 2}, "phases": {"scan": 25.0, "train": 75.0},
     }  # fmt: skip
     return ran(seconds, answer)
 
@@ -60,6 +60,32 @@ def test_of_a_peer_that_never_got_there_only_a_bound_is_told() -> None:
 def test_without_a_peer_nothing_is_compared() -> None:
     result = compared(ours(0.81), None)
     assert (result.ratio, len(result.claims)) == (None, 1)
+
+
+def test_a_time_to_an_accuracy_says_where_it_goes_and_what_was_measured_besides() -> None:
+    result = reaching.compared("x", ours(0.81), None, target=0.8, promised=5.0, more={"share_of_peak": 0.4})
+    assert list(result.numbers["profile"].items()) == [("train", 0.75), ("scan", 0.25)]
+    assert result.numbers["share_of_peak"] == 0.4
+
+
+def test_held_out_images_are_as_many_as_were_asked_for_and_of_all_classes() -> None:
+    held_N = cifar_jpeg.held_out(1_000, 100)
+    assert held_N.sum() == 100
+    assert [int(held_N[low : low + 100].sum()) for low in range(0, 1_000, 100)] == [10] * 10
+    assert not cifar_jpeg.held_out(10, 0).any()
+    with pytest.raises(ValueError, match="none would be left"):
+        cifar_jpeg.held_out(10, 10)
+
+
+def test_a_rate_is_chosen_by_its_mean_accuracy_and_those_as_good_are_named() -> None:
+    def at(accuracy: float) -> harness.Ran:
+        return ran(1.0, {"epoch": 1, "loss": 9.0, "accuracy": 0.0}, {"epoch": 2, "loss": 1.0, "accuracy": accuracy})
+
+    tried = [(0.1, at(0.1)), (0.01, at(0.50)), (0.01, at(0.60)), (0.003, at(0.53)), (0.003, at(0.54)), (0.001, at(0.3))]
+    result = peer_rates.chosen(tried, 1_000)
+    assert result.ours == 0.01
+    assert result.numbers["accuracy_by_rate"] == {"0.1": 0.1, "0.01": 0.55, "0.003": 0.535, "0.001": 0.3}
+    assert result.numbers["not_told_from_the_best"] == [0.003]
 
 
 def steps(rate: float, share: float) -> harness.Ran:
