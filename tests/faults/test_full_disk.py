@@ -21,7 +21,7 @@ from sortal.manifest import SCHEMA, Manifest
 from sortal.preprocess import Preprocess
 from sortal.run import Run
 from sortal.training import checkpoint
-from sortal.workflows.relabelling import Marking
+from sortal.workflows.marking import Marking
 
 Train = Callable[..., subprocess.CompletedProcess[str]]
 SCRATCH = ["--recipe", "small_images", "--set", "image_size=16", "--set", "batch_size=16", "--set", "split.val=0.2"]

@@ -5,22 +5,28 @@ import json
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
-from sortal.errors import DataError
+from sortal.errors import DataError, MachineFailed
 from sortal.reporting.desk import LARGEST_BODY, Desk
 
 
 def echo(asked: Mapping[str, Any]) -> Mapping[str, Any]:
     if asked.get("bad"):
         raise DataError("no such picture", hint="load the page anew")
+    if asked.get("full"):
+        raise MachineFailed("the disk is full", hint="free some room")
+    if asked.get("broken"):
+        raise OSError(5, "broken")
     return {"asked": asked}
 
 
 @pytest.fixture(scope="module")
 def desk() -> Iterator[Desk]:
-    with Desk(lambda token: f"<p>{len(token)}</p>", {"marks": echo}) as server:
+    shown = {"a/é &.jpg": b"\xff\xd8\xff of a", "b.png": b"\x89PNG of b"}
+    with Desk(lambda token: f"<p>{len(token)}</p>", {"marks": echo}, pictures=shown.get) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
@@ -29,7 +35,14 @@ def desk() -> Iterator[Desk]:
 
 
 def ask(
-    desk: Desk, method: str, path: str, body: bytes | str = b"", *, without: tuple[str, ...] = (), **headers: str
+    desk: Desk,
+    method: str,
+    path: str,
+    body: bytes | str = b"",
+    *,
+    without: tuple[str, ...] = (),
+    raw: bool = False,
+    **headers: str,
 ) -> tuple[int, str, Mapping[str, str]]:
     """Status, text and headers of a request as the desk's own page makes it, with some headers changed or left out."""
     host = f"127.0.0.1:{desk.server_port}"
@@ -46,7 +59,11 @@ def ask(
             connection.putheader(name, value)
     connection.endheaders(body)
     answer = connection.getresponse()
-    found = answer.status, answer.read().decode(), {name.lower(): value for name, value in answer.getheaders()}
+    found = (
+        answer.status,
+        answer.read().decode(errors="replace" if raw else "strict"),
+        {name.lower(): value for name, value in answer.getheaders()},
+    )
     connection.close()
     return found
 
@@ -59,6 +76,35 @@ def test_the_page_is_given_to_whoever_knows_the_address(desk: Desk) -> None:
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["content-security-policy"] == "frame-ancestors 'none'"
     assert "access-control-allow-origin" not in headers
+
+
+def test_a_picture_is_given_by_its_name_to_whoever_knows_the_address(desk: Desk) -> None:
+    def asked(**options: str) -> tuple[int, str | None]:
+        status, _, headers = ask(desk, "GET", f"/{desk.token}/picture?{urlencode(options)}", raw=True)
+        return status, headers["content-type"]
+
+    assert asked(source="a/é &.jpg") == (200, "image/jpeg")
+    assert asked(source="b.png") == (200, "image/png")
+    assert asked(source="../b.png")[0] == asked()[0] == 404
+    assert ask(desk, "GET", f"/{desk.token[:-1]}/picture?source=b.png")[0] == 404
+    assert ask(desk, "GET", f"/{desk.token}/?source=b.png")[0] == 404
+
+
+def test_a_body_may_be_as_large_as_the_desk_was_told() -> None:
+    text = json.dumps({"long": "x" * 1000})
+    with Desk(str, {"marks": echo}, largest_body=len(text)) as other:
+        for body, status in ((text, 200), (text + " ", 413)):
+            thread = threading.Thread(target=other.handle_request)
+            thread.start()
+            assert ask(other, "POST", f"/{other.token}/marks", body)[0] == status
+            thread.join()
+
+
+def test_what_the_machine_refuses_is_told_and_is_no_mistake_of_who_asked(desk: Desk) -> None:
+    status, text, _ = ask(desk, "POST", f"/{desk.token}/marks", '{"full": true}')
+    assert (status, json.loads(text)) == (500, {"error": "the disk is full", "hint": "free some room"})
+    status, text, _ = ask(desk, "POST", f"/{desk.token}/marks", '{"broken": true}')
+    assert (status, json.loads(text)) == (500, {"error": "[Errno 5] broken", "hint": "all that was marked before is kept"})
 
 
 def test_it_listens_on_the_loopback_alone_and_makes_a_new_secret_each_time(desk: Desk) -> None:

@@ -253,15 +253,35 @@ def test_the_desk_stands_out_too(
 ) -> None:
     small = {source: picture(28, seed % 9, "PNG") for seed, source in enumerate(wanted_small(everything))}
     first = everything.mistakes[0]["source"]
-    desk = Desk("secret", everything.classes, {first: {"labels": ["ants"], "told": "labelled ants"}}, 1)
+    states = {
+        first: {"labels": ["ants"], "told": "labelled ants", "by": "mark"},
+        **{f"{n}.jpg": {"labels": ["bees"], "told": f"in group {n // 2}", "by": "version"} for n in range(100)},
+        "<b>.jpg": {"labels": ["bees"], "told": "set aside by hand", "by": "before"},
+    }
+    desk = Desk("secret", everything.classes, states, 1, command="sortal train 'my run/manifest-2.parquet'")
     (tmp_path / "report.html").write_text(render(everything, small=small, desk=desk), encoding="utf-8")
     for size in SIZES.values():
         browser.open(tmp_path / "report.html", size, dark=dark)
         browser.value("document.querySelector('#confusion .open').click()")
         assert browser.value("document.querySelector('#mistakes .now').textContent") == "labelled ants"
+        browser.value("document.getElementById('marked').scrollIntoView()")
+        browser.until("document.querySelectorAll('#marked .blank').length > 0")  # no server, no pictures
         assert browser.value(CONTRAST)[1] == {}
         test_the_page_is_no_wider_than_the_window(browser)
         test_nothing_sticks_out_of_the_window_but_what_scrolls_in_its_own_box(browser)
+        heads = "[...document.querySelectorAll('#marked :is(h3, .decision > p:first-child)')].map(each => each.textContent)"
+        assert browser.value(heads) == [
+            "Not saved yet: 1 image", "labelled ants 1 image", "Saved: 100 images", "in a group 100 images",
+            "Set aside before the training: 1 image", "set aside by hand 1 image",
+        ]  # fmt: skip
+        assert browser.value("document.getElementById('train').textContent").endswith(
+            " sortal train 'my run/manifest-2.parquet'"
+        )
+        assert browser.value("document.getElementById('count').textContent") == "101 marked"
+        assert browser.value("[...document.querySelectorAll('#marked .undo')].at(-1).textContent") == "Use again"
+        assert browser.value("document.querySelector('#marked .decision .undo').textContent") == "Undo all 100"
+        browser.click("#marked .decided > .away")
+        assert browser.value("document.querySelectorAll('#marked li').length") == 1 + 96 + 1
 
 
 def test_what_is_folded_is_unfolded_on_paper(matrix: Browser) -> None:

@@ -1,5 +1,6 @@
 """Relabelling: marks as they come in, versions of the manifest, none ever written over, and a browser in which keys mark."""
 
+import contextlib
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -25,9 +27,11 @@ from sortal.manifest import SCHEMA, Manifest
 from sortal.recipe import Recipe, Split
 from sortal.reporting.desk import LARGEST_BODY, Desk
 from sortal.run import Run, held
-from sortal.workflows import edit, relabelling, train
+from sortal.workflows import edit, train
+from sortal.workflows import marking as marking_module
 from sortal.workflows.beginning import fresh_folder
-from sortal.workflows.relabelling import Marking, largest_body
+from sortal.workflows.marking import Marking
+from sortal.workflows.relabelling import largest_body
 from tests.chromium import CHROMIUM, SIZES, chromium
 
 RECIPE = Recipe(
@@ -264,10 +268,16 @@ def test_training_takes_a_version_as_its_data(run: Run, tmp_path: Path) -> None:
     assert all(seen.column("split")[by[source]] == manifest.column("split")[by[source]] for source in moved)
 
 
-def edit_as_a_process(run: Run) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "sortal.cli.main", "report", str(run.path), "--edit"]
+@contextlib.contextmanager
+def edit_as_a_process(run: Run, *options: str) -> Iterator["subprocess.Popen[str]"]:
+    """The command in a process of its own, which is gone at the end."""
+    command = [sys.executable, "-m", "sortal.cli.main", "report", str(run.path), "--edit", *options]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "400"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as server:
+        try:
+            yield server
+        finally:
+            server.kill()
 
 
 def address(server: "subprocess.Popen[str]") -> str:
@@ -433,7 +443,7 @@ def test_a_version_that_comes_in_the_very_moment_of_saving_stays(tmp_path: Path,
         write_bytes(tmp_path / "manifest-2.parquet", b"theirs")
         return marked(*given)
 
-    monkeypatch.setattr(relabelling, "marked", slow)
+    monkeypatch.setattr(marking_module, "marked", slow)
     with pytest.raises(DataError, match=r"manifest-2\.parquet came from elsewhere"):
         work.save({})
     assert (tmp_path / "manifest-2.parquet").read_bytes() == b"theirs"
@@ -495,14 +505,8 @@ def test_a_person_marks_with_keys_in_a_browser_and_ctrl_c_ends_it(run: Run, tmp_
     mistakes = json.loads(run.report_json.read_text())["mistakes"]
     assert len(mistakes) >= 4
     names = [mistake["source"] for mistake in mistakes]
-    command = [sys.executable, "-m", "sortal.cli.main", "report", str(run.path), "--edit", "--json"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    with (
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as server,
-        chromium(tmp_path / "profile") as browser,
-    ):
-        assert server.stderr
-        url = next(found[0] for line in server.stderr if (found := re.search(r"http://\S+", line)))
+    with edit_as_a_process(run, "--json") as server, chromium(tmp_path / "profile") as browser:
+        url = address(server)
         for size in SIZES.values():
             browser.open(url, size)
             assert browser.value("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
@@ -527,11 +531,30 @@ def test_a_person_marks_with_keys_in_a_browser_and_ctrl_c_ends_it(run: Run, tmp_
         browser.open(url, SIZES["desk"])  # what was marked is still there
         assert browser.value("document.querySelector('#mistakes .now').textContent").startswith("labelled")
         browser.click("#confusion .open")
+        clicked = browser.value("document.querySelector('#cell [data-source]').dataset.source")
         browser.click("#cell [data-source] .exclude")
         browser.until(f"{told}.includes('1 not saved')")
         browser.press("Escape")
         browser.press("s")
         browser.until(f"{told}.includes('manifest-3')")
+        assert browser.value("document.getElementById('train').textContent").endswith(
+            f"sortal train {run.path}/manifest-3.parquet"
+        )
+        heads = "[...document.querySelectorAll('#marked :is(h3, .decision > p:first-child)')].map(each => each.textContent)"
+        decided = {names[0], names[1], names[3], clicked}
+        assert browser.value(heads)[0] == f"Saved: {len(decided)} images"
+        listed = "[...document.querySelectorAll('#marked li[data-key]')].map(each => each.dataset.key)"
+        assert set(browser.value(listed)) == decided
+        browser.value("document.getElementById('marked').scrollIntoView()")
+        browser.until("[...document.querySelectorAll('#marked img')].every(image => image.complete && image.naturalWidth)")
+        assert browser.value("document.querySelectorAll('#marked .blank').length") == 0
+        browser.value(f"document.querySelector('#marked [data-key=\"{names[1]}\"]').focus()")
+        browser.press("u")  # what was saved is taken back with the same key
+        browser.until(f"{told}.startsWith('1 image as before. 1 not saved')")
+        assert browser.value(focus) == names[1]
+        assert browser.value(heads)[:2] == ["Not saved yet: 1 image", "as it was trained on 1 image"]
+        browser.press("u", "x")
+        browser.until(f"{told}.includes('excluded. 1 not saved')")
         server.send_signal(signal.SIGINT)
         answer, _ = server.communicate(timeout=180)
         assert server.returncode == 0
@@ -542,6 +565,26 @@ def test_a_person_marks_with_keys_in_a_browser_and_ctrl_c_ends_it(run: Run, tmp_
     assert second.excluded.sources == [names[1]]
     assert [second.column("group")[by[source]] for source in names[2:4]] == [None, "marked-1"]
     assert len(Manifest.load(run.path / "manifest-3.parquet").excluded) == 2
+    assert names[1] in Manifest.load(run.path / "manifest-4.parquet").excluded.sources
+
+
+def test_what_was_set_aside_before_a_training_has_its_picture_and_trains_again(run: Run, tmp_path: Path) -> None:
+    source = Manifest.load(run.manifest).split("train").sources[0]
+    (version,) = serving(run, lambda url: void(post(url, "marks", {"action": "exclude", "sources": [source]})))
+    without = train(version, recipe=RECIPE, out=tmp_path / "without it").run
+    assert Manifest.load(without.manifest).excluded.sources == [source]
+
+    def use_again(url: str) -> None:
+        assert states(url)[source] == {"labels": [source.split("/")[0]], "told": BY_HAND, "by": "before"}
+        with urllib.request.urlopen(f"{url}picture?{urllib.parse.urlencode({'source': source})}", timeout=30) as answer:
+            assert answer.headers["Content-Type"] == "image/png"
+            assert Image.open(answer).size == (16, 16)
+        post(url, "marks", {"action": "undo", "sources": [source]})
+
+    (version,) = serving(without, use_again)
+    again = Manifest.load(train(version, recipe=RECIPE, out=tmp_path / "again").run.manifest)
+    assert source in again.split("train").sources
+    assert again.split_counts() == Manifest.load(run.manifest).split_counts()
 
 
 def test_a_version_of_a_manifest_names_its_run_after_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs
 
 from sortal.errors import SortalError
 
@@ -31,12 +32,14 @@ HEADERS = {
 
 
 class Desk(ThreadingHTTPServer):
-    """Serves the page that `page()` returns, and answers what it is asked by `acts`: a name to a function of plain data.
+    """Serves the page that `page()` returns and pictures of images by name, and answers what it is asked by `acts`: a name to a
+    function of plain data.
 
     Args:
         page: the page as text, with what the images are by now; given the secret.
         acts: what can be asked for; a function gets the JSON object that was sent and returns one. It raises `SortalError`
             for what cannot be done. Calls may come from several threads at once.
+        pictures: a source to its picture, a JPEG or PNG file; None where it has none.
         port: 0 takes one that is free.
         largest_body: bytes that what is sent may have.
     """
@@ -48,11 +51,12 @@ class Desk(ThreadingHTTPServer):
         page: Callable[[str], str],
         acts: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]],
         *,
+        pictures: Callable[[str], bytes | None] = lambda source: None,
         port: int = 0,
         largest_body: int = LARGEST_BODY,
     ) -> None:
         self.token = secrets.token_urlsafe(24)
-        self.page, self.acts, self.largest_body = page, acts, largest_body
+        self.page, self.acts, self.pictures, self.largest_body = page, acts, pictures, largest_body
         super().__init__(("127.0.0.1", port), _Handler)
 
     @property
@@ -85,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "sortal", ""
 
     def do_GET(self) -> None:
-        self._answered(self._page)
+        self._answered(self._shown)
 
     def do_POST(self) -> None:
         self._answered(self._act)
@@ -93,16 +97,16 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
         """Nothing: addresses hold the secret."""
 
-    def _answered(self, answer: Callable[[], tuple[HTTPStatus, str, str]]) -> None:
+    def _answered(self, answer: Callable[[], tuple[HTTPStatus, str, str | bytes]]) -> None:
         try:
             if self.headers.get_all("Host", []) not in [[host] for host in self.server.hosts]:
                 raise _Refused(HTTPStatus.MISDIRECTED_REQUEST)
-            status, kind, text = answer()
+            status, kind, content = answer()
         except _Refused as refused:
-            status, kind, text = refused.status, "text/plain", refused.status.phrase
-        body = text.encode()
+            status, kind, content = refused.status, "text/plain", refused.status.phrase
+        body = content.encode() if isinstance(content, str) else content
         self.send_response(status)
-        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        self.send_header("Content-Type", f"{kind}; charset=utf-8" if isinstance(content, str) else kind)
         self.send_header("Content-Length", str(len(body)))
         for name, value in HEADERS.items():
             self.send_header(name, value)
@@ -118,12 +122,22 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(HTTPStatus.NOT_FOUND)
         return name
 
-    def _page(self) -> tuple[HTTPStatus, str, str]:
-        if self._name():
+    def _shown(self) -> tuple[HTTPStatus, str, str | bytes]:
+        name, _, options = self._name().partition("?")
+        if name == "picture":
+            return self._picture(options)
+        if name or options:
             raise _Refused(HTTPStatus.NOT_FOUND)
         return HTTPStatus.OK, "text/html", self.server.page(self.server.token)
 
-    def _act(self) -> tuple[HTTPStatus, str, str]:
+    def _picture(self, options: str) -> tuple[HTTPStatus, str, str | bytes]:
+        sources = parse_qs(options).get("source", [])
+        picture = self.server.pictures(sources[0]) if len(sources) == 1 else None
+        if picture is None:
+            raise _Refused(HTTPStatus.NOT_FOUND)
+        return HTTPStatus.OK, "image/png" if picture.startswith(b"\x89PNG") else "image/jpeg", picture
+
+    def _act(self) -> tuple[HTTPStatus, str, str | bytes]:
         act = self.server.acts.get(self._name())
         if act is None:
             raise _Refused(HTTPStatus.NOT_FOUND)

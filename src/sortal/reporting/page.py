@@ -28,12 +28,14 @@ class Desk:
         classes: the labels that a person may choose from.
         states: source to labels and told (what was changed, as words) of the images that are shown or were changed.
         unsaved: how many images are marked and not saved.
+        command: what to type to train on what is saved, '' where nothing is.
     """
 
     token: str
     classes: Sequence[str]
     states: Mapping[str, Mapping[str, Any]]
     unsaved: int = 0
+    command: str = ""
 
 
 @dataclass(slots=True)
@@ -166,7 +168,7 @@ def _known(report: Report, small: Mapping[str, bytes], room: Room, marks: _Marks
     known: dict[str, Any] = {"cells": cells, "pictures": pictures}
     if desk:
         known["desk"] = {"token": desk.token, "classes": list(desk.classes), "states": desk.states, "unsaved": desk.unsaved}
-        known["desk"]["marks"] = marks.rows
+        known["desk"] |= {"command": desk.command, "marks": marks.rows}
     return _json(known)
 
 
