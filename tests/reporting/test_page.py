@@ -237,7 +237,10 @@ def test_hostile_names_stay_text(picture: Callable[..., bytes]) -> None:
         diagnosis=({"kind": HOSTILE, "severity": HOSTILE, "evidence": HOSTILE, "cure": HOSTILE, "change": {HOSTILE: HOSTILE}},),
         findings=({"kind": HOSTILE, "severity": HOSTILE, "images": [HOSTILE], "detail": HOSTILE, "cure": HOSTILE},),
         slices=({"by": HOSTILE, "value": HOSTILE, **row},),
-        robustness=({"corruption": HOSTILE, "strength": 1, **row},),
+        robustness=(
+            {"corruption": "none", "strength": 0, **row},
+            {"corruption": HOSTILE, "strength": 1, **row, "drop": 0.1, "drop_interval": [0, 0.2], "broken": True, "tied": True},
+        ),
         calibration={"method": HOSTILE, "chosen_on": HOSTILE, "conformal": {HOSTILE: HOSTILE}},
         maps={HOSTILE: {"map": None, "nearest": [{"source": HOSTILE, "label": HOSTILE, "similarity": 0.5}]}},
     )

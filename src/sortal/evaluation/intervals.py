@@ -95,6 +95,11 @@ Groups = NDArray[np.int64] | None
 """A number for each image that those of one group share; None where images are independent."""
 
 
+def count_groups(images: int, groups_N: Groups) -> int:
+    """How many independent groups N images make; without groups each is one."""
+    return images if groups_N is None else len(np.unique(groups_N))
+
+
 def within(groups_N: Groups, mask_N: NDArray[np.bool_]) -> Groups:
     """The groups of some images."""
     return None if groups_N is None else groups_N[mask_N]

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from sortal.evaluation import robustness
 from sortal.reporting import parts, words
 from sortal.reporting.model import Report
 from sortal.reporting.telling import TELLINGS
@@ -169,6 +170,8 @@ def _limits(report: Report) -> Iterator[str]:
         for row in rows
         if row["stands"] == "worse"
     ]
+    breaking = words.sentence(robustness.told(report.robustness))
+    told += [f"- **Robustness**: {_text(breaking)}"] if breaking else []
     if told:
         yield "## What to know before trusting it\n"
         yield "\n".join(told) + "\n"

@@ -103,8 +103,8 @@ class Report:
         coverage: accuracy where the model answers only when it is sure: rows of threshold (of the probability),
             coverage (share answered, 0..1), accuracy, accuracy_interval.
         learning_curve: rows of images (a head was trained on), accuracy, accuracy_interval.
-        robustness: rows of corruption, strength (1..5; 0 is the image as it is), images, accuracy, accuracy_interval; what
-            breaks the model first comes first.
+        robustness: rows of corruption, strength (1..5; 0 is the image as it is), images, accuracy, accuracy_interval, drop,
+            drop_interval, broken, tied, as in `evaluation.robustness`; what breaks the model first comes first.
         calibration: method, chosen_on, candidates (rows of method, log_loss), conformal, novelty (mappings).
         maps: source to map (a picture of what the model looked at, as a data URI) and nearest (rows of source, label,
             similarity: the training images most like it, the most like first).

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sortal.evaluation.robustness import told
 from sortal.reporting import words
 from sortal.reporting.confusion import HEAT
 from sortal.reporting.model import Report
@@ -82,7 +83,9 @@ def _stands(row: Mapping[str, Any], accuracy: float) -> str:
 
 
 def robustness(report: Report) -> dict[str, Any]:
-    """Rows of the table in the report's order, what breaks it first at the top; strengths; accuracy of untouched images."""
+    """Rows of the table in the report's order, what breaks it first at the top; strengths; accuracy of untouched images; what
+    breaks it first, in words.
+    """
     rows = [row for row in report.robustness if row.get("accuracy") is not None]
     untouched = next((row for row in rows if not row["strength"]), None)
     best = untouched["accuracy"] if untouched else max((row["accuracy"] for row in rows), default=0.0)
@@ -93,7 +96,8 @@ def robustness(report: Report) -> dict[str, Any]:
             level = sum(best - row["accuracy"] >= step for step in LOSSES)
             kinds.setdefault(row["corruption"], {})[row["strength"]] = Spoilt(row, f"w{level}" if level else "")
     table = [(kind, [cells.get(strength) for strength in strengths]) for kind, cells in kinds.items()]
-    return {"spoilt": table, "strengths": strengths, "untouched": untouched}
+    breaking = words.plain(words.sentence(told(rows)))
+    return {"spoilt": table, "strengths": strengths, "untouched": untouched, "breaking": breaking}
 
 
 def by_gravity(findings: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

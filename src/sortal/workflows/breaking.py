@@ -24,6 +24,7 @@ from sortal.preprocess import network_pixels
 from sortal.recipe import Recipe
 from sortal.training.crossval import fold_sessions
 from sortal.workflows.freezing import with_features
+from sortal.workflows.measuring import group_numbers
 
 if TYPE_CHECKING:
     from sortal.data.samples import Pixels
@@ -69,7 +70,8 @@ def broken_by(
     if split == "cross_validation":
         predict = _by_folds(bundle, recipe, used, pixels, rows, cache, observe)
     images = network_pixels(pixels.read(rows), bundle.preprocess)
-    found = robustness(predict, images, right_N, Position(0, 0, used.keys_N[rows]), observe=observe)
+    at, groups_N = Position(0, 0, used.keys_N[rows]), group_numbers(used.take(rows))
+    found = robustness(predict, images, right_N, at, groups_N=groups_N, observe=observe)
     where = "cross-validated images" if split == "cross_validation" else f"images of the {split} split"
     observe(Note(f"on {len(known):,} {where}: {told(found)}"))
     return found
