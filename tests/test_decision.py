@@ -104,3 +104,11 @@ def test_a_conformal_threshold_that_is_none_is_refused(change: dict[str, Any]) -
 def test_a_novelty_that_cannot_be_one_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="novelty"):
         Novelty.parse(NOVELTY.to_json() | change)
+
+
+def test_sets_that_were_taken_from_groups_say_from_how_many() -> None:
+    grouped = Conformal(0.9, 0.25, 100, 12)
+    assert grouped.to_json() == CONFORMAL.to_json() | {"groups": 12}
+    assert Conformal.parse(grouped.to_json()) == grouped
+    with pytest.raises(ValueError, match=r"conformal\.groups"):
+        Conformal.parse(CONFORMAL.to_json() | {"groups": 0})

@@ -108,14 +108,17 @@ class Conformal:
     ambiguous sets, Sadinle, Lei and Wasserman 2019).
 
     Attributes:
-        level: how often the true class is in the set, of new images like the held-out ones.
+        level: how often the true class is in the set, of new images like the held-out ones; where those come in groups (a
+            patient, a scene), of an image of a new group.
         threshold: a class is in the set where its probability reaches this.
         images: held-out images that the threshold was taken from.
+        groups: how many groups these are of; None where each stands alone.
     """
 
     level: float
     threshold: float
     images: int
+    groups: int | None = None
 
     def sets(self, probs_NK: Probabilities, classes: Sequence[str]) -> list[list[str]]:
         """The classes of each image's set, the likeliest first. A set may be empty: where the model is right more often than
@@ -130,16 +133,21 @@ class Conformal:
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in `bundle.json`."""
-        return {"level": self.level, "threshold": self.threshold, "images": self.images}
+        plain = {"level": self.level, "threshold": self.threshold, "images": self.images}
+        return plain if self.groups is None else plain | {"groups": self.groups}
 
     @classmethod
     def parse(cls, value: Any) -> Self:
         """From `bundle.json`; raises `ValueError`."""
-        found = _keys("conformal", value, {"level", "threshold", "images"})
+        grouped = {"groups"} if isinstance(value, dict) and "groups" in value else set()
+        found = _keys("conformal", value, {"level", "threshold", "images"} | grouped)
+        groups = found.get("groups")
+        if grouped and (type(groups) is not int or groups < 1):
+            raise ValueError(f"conformal.groups must be a whole number above zero, got {str(groups)[:200]}")
         if type(found["images"]) is not int or found["images"] < 1:
             raise ValueError(f"conformal.images must be a whole number above zero, got {str(found['images'])[:200]}")
         level = _number("conformal.level", found["level"], 1.0)
-        return cls(level, _number("conformal.threshold", found["threshold"], 1.0), found["images"])
+        return cls(level, _number("conformal.threshold", found["threshold"], 1.0), found["images"], groups)
 
 
 @dataclass(frozen=True, slots=True)

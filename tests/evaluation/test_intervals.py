@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sortal.evaluation.intervals import bootstrap, resampled, wilson, wilson_f1
+from sortal.evaluation.intervals import bootstrap, resampled, told_mean, told_share, wilson, wilson_f1
 
 
 def test_eighty_one_of_263_has_the_interval_that_newcombe_1998_publishes() -> None:
@@ -72,3 +72,28 @@ def test_equal_seeds_give_equal_draws_whatever_the_block(monkeypatch: pytest.Mon
     monkeypatch.setattr("sortal.evaluation.intervals.BLOCK", 60)
     assert (resampled(first, 20, resamples=30, seed=5) == whole).all()
     assert (resampled(first, 20, resamples=30, seed=6) != whole).any()
+
+
+def test_intervals_over_groups_hold_the_truth_19_times_in_20_where_those_of_images_do_not() -> None:
+    generator, scenes, held = np.random.default_rng(0), 60, {"groups": 0, "images": 0}
+    groups_N = np.repeat(np.arange(scenes), 6)
+    for _ in range(400):
+        right_N = generator.random(6 * scenes) < np.repeat(generator.beta(4, 1, scenes), 6)  # 0.8 on the whole
+        for name, groups in (("groups", groups_N), ("images", None)):
+            low, high = told_share(right_N, groups)
+            held[name] += low <= 0.8 <= high
+    assert 0.92 <= held["groups"] / 400 <= 0.98
+    assert held["images"] / 400 < 0.88
+
+
+def test_of_one_group_nothing_is_told_and_of_equal_values_no_more_than_so_many_tell() -> None:
+    one, ones = np.zeros(9, np.int64), np.ones(9)
+    assert told_share(ones > 0, one) is None
+    assert told_share(np.zeros(0, bool)) is None
+    assert told_share(np.ones(1, bool), np.zeros(1, np.int64)) == list(wilson(1, 1))
+    assert told_mean(ones, one, low=0.0, high=3.0) is None
+    assert told_mean(ones[:1], low=0.0, high=3.0) is None
+    low, high = told_mean(ones, low=0.0, high=3.0)
+    assert 0 < low < 1 < high < 3
+    spread = told_mean(np.arange(9.0), np.arange(9), low=0.0, high=8.0)
+    assert 0 <= spread[0] < 4 < spread[1] <= 8

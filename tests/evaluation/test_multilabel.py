@@ -91,6 +91,7 @@ def test_every_score_lies_in_its_interval_and_more_images_make_it_narrower() -> 
         widths.append({name: high - low for name, (low, high) in found["intervals"].items()})
     assert set(widths[0]) == {
         "mean_average_precision", "micro_f1", "macro_f1", "subset_accuracy", "log_loss", "calibration_error",
+        "calibration_error_before",
     }  # fmt: skip
     assert all(widths[1][name] < widths[0][name] for name in widths[0])
 

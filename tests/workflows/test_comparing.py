@@ -170,4 +170,12 @@ def test_of_one_group_of_images_nothing_is_said_that_json_could_not_hold(
     (told,) = compare([a, b]).to_json()["differences"]
     assert told["log_loss"]["interval"] == [None, None]
     assert np.isfinite(told["log_loss"]["mean"])
+    assert [run["log_loss_interval"] for run in compare([a, b]).runs] == [None, None]
     json.dumps(told, allow_nan=False)
+
+
+def test_the_log_loss_of_each_run_has_an_interval(tmp_path: Path) -> None:
+    a, b = saved(tmp_path, "a.parquet", predictions(wrong=9)), saved(tmp_path, "b.parquet", predictions(wrong=1))
+    for run in compare([a, b]).runs:
+        low, high = run["log_loss_interval"]
+        assert 0 <= low < run["log_loss"] < high

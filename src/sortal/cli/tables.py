@@ -125,10 +125,13 @@ def show_comparison(values: Values) -> None:
     if left := values["left_out"]:
         show(Text(f"left out: {left:,} {'image' if left == 1 else 'images'} that a run had set aside", style="yellow"))
     show(Text())
-    table = columns("run", "accuracy\n(95% interval)", "log loss")
+    table = columns("run", "accuracy\n(95% interval)", "log loss\n(95% interval)")
     for row in values["runs"]:
         low, high = row["accuracy_interval"]
-        table.add_row(plain(row["run"]), f"{row['accuracy']:.3f} ({low:.3f} to {high:.3f})", _number(row["log_loss"], 3))
+        loss = _number(row["log_loss"], 3)
+        if row["log_loss_interval"]:
+            loss += " ({:.3f} to {:.3f})".format(*row["log_loss_interval"])
+        table.add_row(plain(row["run"]), f"{row['accuracy']:.3f} ({low:.3f} to {high:.3f})", loss)
     show(table, Text())
     pairs = columns("difference", "points\n(95% interval)", "p", "only one\nis right")
     for row in values["differences"]:

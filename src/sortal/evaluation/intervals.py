@@ -100,6 +100,33 @@ def count_groups(images: int, groups_N: Groups) -> int:
     return images if groups_N is None else len(np.unique(groups_N))
 
 
+def alone(images: int, groups_N: Groups) -> bool:
+    """Whether several images are all of one group: nothing tells then what another would have given."""
+    return images > 1 and count_groups(images, groups_N) < 2
+
+
+def told_share(right_N: NDArray[np.bool_], groups_N: Groups = None) -> list[float] | None:
+    """`share_interval` as a report has it: None where there are no images, or only some of one group."""
+    return None if not len(right_N) or alone(len(right_N), groups_N) else list(share_interval(right_N, groups_N))
+
+
+def told_mean(values_N: NDArray[np.float64], groups_N: Groups = None, *, low: float, high: float) -> list[float] | None:
+    """`mean_interval` as a report has it, within what is possible: None where there are fewer than two images or groups.
+
+    Values that are all the same may still not be: then it is as wide as a share of which nothing was seen (`wilson`) of the way
+    to each end.
+    """
+    count = count_groups(len(values_N), groups_N)
+    if count < 2:
+        return None
+    mean = float(values_N.mean())
+    found = mean_interval(values_N, groups_N)
+    if found[0] == found[1]:
+        unseen = wilson(0, count)[1]
+        return [mean - unseen * (mean - low), mean + unseen * (high - mean)]
+    return [max(low, found[0]), min(high, found[1])]
+
+
 def within(groups_N: Groups, mask_N: NDArray[np.bool_]) -> Groups:
     """The groups of some images."""
     return None if groups_N is None else groups_N[mask_N]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sortal.evaluation.calibration import softmax
-from sortal.evaluation.intervals import Groups, mean_interval, share_interval
+from sortal.evaluation.intervals import Groups, alone, share_interval, told_mean
 
 STEPS = 5
 """Sizes, each twice the one before; the last is all there is."""
@@ -73,7 +73,7 @@ def learning_curve(
     names = [name for name in classes if rows[-1]["recall"][name] is not None]
     rows[-1]["gain"] = {
         "accuracy": float(gained_J.mean()),
-        "interval": list(mean_interval(gained_J, None if groups_N is None else groups_N[judged_N])),
+        "interval": told_mean(gained_J, None if groups_N is None else groups_N[judged_N], low=-1.0, high=1.0),
         "classes": {name: rows[-1]["recall"][name] - rows[-2]["recall"][name] for name in names},
     }
     return rows
@@ -132,5 +132,5 @@ def _row(images: int, right_J: Floats, labels_J: Ints, classes: Sequence[str], g
     for k, name in enumerate(classes):
         of_class = right_J[labels_J == k]
         recall[name] = float(of_class.mean()) if len(of_class) else None
-    interval = list(share_interval(right_J, groups_J))
+    interval = None if alone(len(right_J), groups_J) else list(share_interval(right_J, groups_J))
     return {"images": images, "accuracy": float(right_J.mean()), "accuracy_interval": interval, "recall": recall}

@@ -205,6 +205,8 @@ def metrics(
         "classes_scored": int((support_K > 0).sum()),
     }
     intervals = _intervals(probs_NK, labels_N, scores, groups_N)
+    if before_NK is not None:
+        intervals["calibration_error_before"] = _gaps_interval(*checked(before_NK, labels_N), groups_N)
     if k > TOP:
         among_N = _ranks(probs_NK, labels_N) < TOP
         scores["top5"] = float(among_N.mean())
@@ -335,7 +337,12 @@ def _intervals(
         found[name] = [max(0.0, min(low, score)), min(1.0, max(high, score))]
     low, high = mean_interval(_losses(probs_NK, labels_N), groups_N)
     found["log_loss"] = [max(0.0, low), min(-float(np.log(SMALLEST)), high)]
+    found["calibration_error"] = _gaps_interval(probs_NK, labels_N, groups_N)
+    return found
+
+
+def _gaps_interval(probs_NK: NDArray[np.float64], labels_N: NDArray[np.int64], groups_N: Groups) -> list[float]:
+    """Of the calibration error."""
     gaps_N, bins_N = _gaps(probs_NK, labels_N)
     low, high = gaps_interval((bins_N[:, None] == np.arange(BINS)) * gaps_N[:, None], groups_N)
-    found["calibration_error"] = [low, min(1.0, high)]
-    return found
+    return [low, min(1.0, high)]

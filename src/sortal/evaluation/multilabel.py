@@ -206,6 +206,8 @@ def metrics(
     hits, misses = int(tp_K.sum()), int((fp_K + fn_K).sum())
     intervals = {"subset_accuracy": list(share_interval(exact_N, groups_N))}
     pooled = wilson_f1(hits, misses)
+    if before_NK is not None:
+        intervals["calibration_error_before"] = _gaps_interval(*checked(before_NK, labels_NK), groups_N)
     return scores | {"intervals": intervals | _intervals(probs_NK, said_NK, labels_NK, scores, pooled, groups_N)}
 
 
@@ -329,6 +331,11 @@ def _intervals(
         found[name] = [max(0.0, min(low, score)), min(1.0, max(high, score))]
     low, high = mean_interval(_losses(probs_NK, labels_NK).mean(axis=1), groups_N)
     found["log_loss"] = [max(0.0, low), min(-float(np.log(SMALLEST)), high)]
-    low, high = gaps_interval(_gaps(probs_NK, labels_NK), groups_N)
-    found["calibration_error"] = [low, min(1.0, high)]
+    found["calibration_error"] = _gaps_interval(probs_NK, labels_NK, groups_N)
     return found
+
+
+def _gaps_interval(probs_NK: NDArray[np.float64], labels_NK: NDArray[np.int64], groups_N: Groups) -> list[float]:
+    """Of the calibration error."""
+    low, high = gaps_interval(_gaps(probs_NK, labels_NK), groups_N)
+    return [low, min(1.0, high)]

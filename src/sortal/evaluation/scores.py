@@ -12,6 +12,9 @@ from sortal.evaluation.metrics import SMALLEST
 from sortal.evaluation.task import task
 from sortal.predictions import Predictions
 
+MOST_LOSS = -float(np.log(SMALLEST))
+"""The log loss of an image that a model calls impossible, in nats."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scores:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sortal.evaluation.intervals import share_interval
+from sortal.evaluation.intervals import told_share, within
 
 PARTS = 3
 """Parts of about equal number that numbers are divided into."""
@@ -24,7 +24,8 @@ def slices(
     words: Mapping[str, Sequence[str | None]],
     groups_N: NDArray[np.int64] | None = None,
 ) -> list[dict[str, Any]]:
-    """Rows of `by`, `value`, `images`, `accuracy`, `accuracy_interval` (95%), for whatever divides N images into parts.
+    """Rows of `by`, `value`, `images`, `accuracy`, `accuracy_interval` (95%; None where all of a part are of one group), for
+    whatever divides N images into parts.
 
     Args:
         right_N: whether each image was sorted correctly.
@@ -40,11 +41,10 @@ def slices(
         if len(found) < 2:  # then it divides nothing
             continue
         for value, inside_N in found.items():
-            groups = None if groups_N is None else groups_N[inside_N]
-            low, high = share_interval(right_N[inside_N], groups)
+            interval = told_share(right_N[inside_N], within(groups_N, inside_N))
             images = int(inside_N.sum())
             accuracy = float(right_N[inside_N].mean())
-            rows.append({"by": by, "value": value, "images": images, "accuracy": accuracy, "accuracy_interval": [low, high]})
+            rows.append({"by": by, "value": value, "images": images, "accuracy": accuracy, "accuracy_interval": interval})
     return rows
 
 

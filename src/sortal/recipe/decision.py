@@ -13,7 +13,7 @@ class Decide(Group):
 
     error_rate: float = Field(default=0.0, ge=0, lt=1)
     """Nothing is said below a probability that is chosen so that of the answers no larger share is expected to be wrong; 0 is
-    off."""
+    off. Where images come in groups (copies, a patient, a scene) groups count: it is the share of images of a new group."""
     costs: dict[str, dict[str, NotNegative]] = Field(default={})
     """What a mistake costs, by the true class and the one that is said: `{bee = {ant = 10}}` says that taking a bee for an ant
     costs 10. Mistakes that are not named cost 1. The class with the lowest expected cost is said."""

@@ -101,7 +101,7 @@ class Report:
         slices: accuracy on parts of the headline's split: rows of by ('width', 'brightness', a column), value (which
             part), images, accuracy, accuracy_interval.
         coverage: accuracy where the model answers only when it is sure: rows of threshold (of the probability),
-            coverage (share answered, 0..1), accuracy, accuracy_interval.
+            coverage (share answered, 0..1), coverage_interval, accuracy, accuracy_interval.
         learning_curve: rows of images (a head was trained on), accuracy, accuracy_interval.
         robustness: rows of corruption, strength (1..5; 0 is the image as it is), images, accuracy, accuracy_interval, drop,
             drop_interval, broken, tied, as in `evaluation.robustness`; what breaks the model first comes first.

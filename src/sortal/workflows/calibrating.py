@@ -116,8 +116,10 @@ def held_out(
     return HeldOut(rows_M, found[LOGITS], samples.labels_N[rows_M], None, found["features"], VALIDATION)
 
 
-def calibrated(held: HeldOut | None, samples: Samples, recipe: Recipe, judge: Task) -> Calibrated:
-    """Choose and fit everything."""
+def calibrated(
+    held: HeldOut | None, samples: Samples, recipe: Recipe, judge: Task, groups_N: NDArray[np.int64] | None = None
+) -> Calibrated:
+    """Choose and fit everything; `groups_N` are those of the samples, and what is promised is then of an image of a new one."""
     memory, why_no_memory = _memory(held, samples, recipe)
     left_out = {} if memory else {"novelty": why_no_memory}
     if held is None:
@@ -135,21 +137,23 @@ def calibrated(held: HeldOut | None, samples: Samples, recipe: Recipe, judge: Ta
             left_out=left_out | {"conformal": "nothing was held out to take the threshold from"},
             fitted_on="nothing: there is no validation split, so probabilities are not calibrated",
         )
-    choice = crossfit.chosen(held.logits_MK, held.labels, judge.activation, held.folds_M)
+    groups_M = None if groups_N is None else groups_N[held.rows_M]
+    choice = crossfit.chosen(held.logits_MK, held.labels, judge.activation, held.folds_M, groups_M)
     thresholds_K, said_MK = _thresholds(choice, held, judge)
     one_label = held.labels.ndim == 1
-    sets = crossfit.conformal(choice.probs_MK, held.labels) if one_label else None
+    sets = crossfit.conformal(choice.probs_MK, held.labels, groups_M=groups_M) if one_label else None
     if sets is None:
-        left_out["conformal"] = (
-            f"{len(held.labels)} held-out images are too few" if one_label else "an image may have several labels"
-        )
+        what = f"{len(held.labels)} held-out images"
+        if groups_M is not None:
+            what += f" of {len(np.unique(groups_M))} groups"
+        left_out["conformal"] = f"{what} are too few" if one_label else "an image may have several labels"
     return Calibrated(
         held_out=held,
         choice=choice,
         calibrator=choice.calibrator,
         thresholds_K=thresholds_K,
         said_MK=said_MK,
-        rule=_rule(recipe, samples.classes, (choice.probs_MK, held.labels)),
+        rule=_rule(recipe, samples.classes, (choice.probs_MK, held.labels, groups_M)),
         conformal=sets,
         memory=memory,
         novelty=memory.described() if memory else None,
@@ -190,13 +194,17 @@ def check_decision(recipe: Recipe, manifest: Manifest) -> None:
         )
     if not decide.error_rate:
         return
-    images = len(manifest.split("train" if recipe.split.folds else "val"))
+    held = manifest.split("train" if recipe.split.folds else "val")
+    names = [name for name in held.column("group") if name is not None]
+    count = len(held) - len(names) + len(set(names))
     fewest = int(np.ceil(1 / decide.error_rate - 1))
-    if images < fewest:
-        what = "held-out images (folds or a validation split)"
+    if count < fewest:
+        grouped = count < len(held)  # then images of one group are no more than one
+        what = f"{count} {'groups of ' if grouped else ''}held-out images (folds or a validation split)"
         raise DataError(
-            f"decision.error_rate = {decide.error_rate:g} cannot be shown with {images} {what}: it takes {fewest:,}",
-            hint="set split.val=0.2 or split.folds=5, ask for a larger error rate, or give more images",
+            f"decision.error_rate = {decide.error_rate:g} cannot be shown with {what}: it takes {fewest:,}",
+            hint="set split.val=0.2 or split.folds=5, ask for a larger error rate, or give more "
+            + ("groups" if grouped else "images"),
         )
 
 
@@ -219,8 +227,12 @@ def _memory(held: HeldOut | None, samples: Samples, recipe: Recipe) -> tuple[Mem
     return memory, "" if memory else f"fewer than {FEWEST} familiar images can be remembered"
 
 
-def _rule(recipe: Recipe, classes: Sequence[str], shown: tuple[NDArray[np.float32], NDArray[np.int64]] | None) -> DecisionRule:
-    """The recipe's wish as a rule of the bundle; `shown` are honest probabilities and labels of held-out images."""
+def _rule(
+    recipe: Recipe,
+    classes: Sequence[str],
+    shown: tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64] | None] | None,
+) -> DecisionRule:
+    """The recipe's wish as a rule of the bundle; `shown` are honest probabilities, labels and groups of held-out images."""
     decide = recipe.decision
     costs_KK: tuple[tuple[float, ...], ...] = ()
     if decide.costs:

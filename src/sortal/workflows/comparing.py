@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from sortal.errors import DataError
 from sortal.evaluation import foreign
 from sortal.evaluation.comparing import Difference, difference
-from sortal.evaluation.intervals import mean_interval, share_interval
-from sortal.evaluation.scores import losses
+from sortal.evaluation.intervals import mean_interval, share_interval, told_mean
+from sortal.evaluation.scores import MOST_LOSS, losses
 from sortal.evaluation.task import task
 from sortal.manifest import Manifest
 from sortal.predictions import Predictions
@@ -81,6 +81,7 @@ def compare(targets: Sequence[str | Path]) -> Compared:
             "accuracy": float(hits_N.mean()),
             "accuracy_interval": list(share_interval(hits_N, groups_N)),
             "log_loss": float(losses(part).mean()),
+            "log_loss_interval": told_mean(losses(part), groups_N, low=0.0, high=MOST_LOSS),
         }
         for each, hits_N, part in zip(judged, hits, aligned, strict=True)
     ]

@@ -35,7 +35,7 @@ from sortal.training.fit import Fitted
 from sortal.workflows import calibrating
 from sortal.workflows.calibrating import Calibrated, calibrated, held_out
 from sortal.workflows.diagnosing import diagnosed
-from sortal.workflows.measuring import calibration, covered, groups_of, sliced
+from sortal.workflows.measuring import calibration, covered, group_numbers, groups_of, sliced
 from sortal.workflows.phases import Phases
 from sortal.workflows.reporting import write_page
 
@@ -97,7 +97,8 @@ def finish(
         exported = assembled.graph
     out_of_fold = None if learned.held_out_NK is None else (learned.held_out_NK, learned.folds_N)
     with phases.during("calibration"):
-        found = calibrated(held_out(assembled, samples, preprocess, recipe, out_of_fold), samples, recipe, learned.task)
+        held = held_out(assembled, samples, preprocess, recipe, out_of_fold)
+        found = calibrated(held, samples, recipe, learned.task, group_numbers(learned.manifest.used))
     told = calibrating.told(found, samples.classes)
     for decision in told:
         observe(decision)
@@ -212,13 +213,13 @@ def _reported(
         command=command,
         versions=shipped.provenance["versions"],
     )
-    judged = predictions.split(report.headline.split)
+    judged, groups = predictions.split(report.headline.split), groups_of(manifest.used)
     report = replace(
         report,
         findings=run.found(),
         slices=tuple(sliced(judged, manifest.used, learned.samples.pixels)),
-        coverage=tuple(covered(judged)),
-        calibration=calibration(shipped.found, predictions, shipped.said.distances),
+        coverage=tuple(covered(judged, groups)),
+        calibration=calibration(shipped.found, predictions, shipped.said.distances, groups),
     )
     return replace(report, diagnosis=diagnosed(run, report, learned.engine, recipe, preprocess, manifest, predictions))
 

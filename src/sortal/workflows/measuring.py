@@ -1,5 +1,6 @@
 """Measuring: what a report says of judged images beyond their scores: parts of them, coverage, calibration, novelty."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from sortal.data.samples import Pixels
 from sortal.decision import Conformal
 from sortal.evaluation import selective
-from sortal.evaluation.intervals import wilson
+from sortal.evaluation.intervals import Groups, told_mean, told_share
 from sortal.evaluation.slices import shape_facts, slices
 from sortal.manifest import Manifest
 from sortal.predictions import Predictions
@@ -51,15 +52,26 @@ def groups_of(used: Manifest) -> dict[str, int] | None:
     return None if numbers is None else dict(zip(used.sources, numbers.tolist(), strict=True))
 
 
-def covered(judged: Predictions) -> list[dict[str, Any]]:
+def _of(groups: Mapping[str, int] | None, judged: Predictions) -> Groups:
+    """The groups of the judged images; see `groups_of`."""
+    return None if groups is None else np.array([groups[source] for source in judged.sources], dtype=np.int64)
+
+
+def covered(judged: Predictions, groups: Mapping[str, int] | None = None) -> list[dict[str, Any]]:
     """Accuracy against coverage; nothing where an image may have several labels, each with a threshold of its own."""
-    return selective.coverage(judged.probs_NK, judged.labels_N) if judged.said_NK is None else []
+    return [] if judged.said_NK is not None else selective.coverage(judged.probs_NK, judged.labels_N, _of(groups, judged))
 
 
-def calibration(found: Calibrated, predictions: Predictions, distances: dict[str, NDArray[np.float32]]) -> dict[str, Any]:
+def calibration(
+    found: Calibrated,
+    predictions: Predictions,
+    distances: dict[str, NDArray[np.float32]],
+    groups: Mapping[str, int] | None = None,
+) -> dict[str, Any]:
     """How probabilities were calibrated, and what sets, decisions and novelty are worth on images that had no part in it.
 
-    Without such images that is left out: on those that it was taken from, a threshold keeps its promise by construction.
+    Intervals are over groups where `groups` (see `groups_of`) knows some, and null where all judged images are of one. Without
+    such images that is left out: on those that it was taken from, a threshold keeps its promise by construction.
     """
     told: dict[str, Any] = {"method": found.calibrator.method, "candidates": found.candidates}
     taken_on = None
@@ -67,7 +79,11 @@ def calibration(found: Calibrated, predictions: Predictions, distances: dict[str
         taken_on = told["chosen_on"] = "cross_validation" if found.held_out.name == OUT_OF_FOLD else "val"
     on = next((name for name in ("test", "val") if name in predictions.split_names and name != taken_on), None)
     judged = None if on is None else predictions.split(on)
-    told["conformal"] = {"left_out": found.left_out["conformal"]} if found.conformal is None else _sets(found.conformal, judged)
+    groups_N = None if judged is None else _of(groups, judged)
+    if found.conformal is None:
+        told["conformal"] = {"left_out": found.left_out["conformal"]}
+    else:
+        told["conformal"] = _sets(found.conformal, judged, groups_N)
     shares_N = None
     if found.novelty is None:
         told["novelty"] = {"left_out": found.left_out["novelty"]}
@@ -75,28 +91,38 @@ def calibration(found: Calibrated, predictions: Predictions, distances: dict[str
         told["novelty"] = {"familiar_images": found.novelty.images, "neighbours": found.novelty.neighbours}
         if on is not None:
             shares_N = found.novelty.shares(distances[on])
-            told["novelty"] |= {"judged_on": on, "more_novel_than_99_percent": float((shares_N > 0.99).mean())}
+            novel_N = shares_N > 0.99
+            told["novelty"] |= {
+                "judged_on": on,
+                "more_novel_than_99_percent": float(novel_N.mean()),
+                "more_novel_than_99_percent_interval": told_share(novel_N, groups_N),
+            }
     if not found.rule.always_the_likeliest:
         told["decision"] = found.rule.to_json()
         if judged is not None:
-            worth = selective.judged(found.rule, judged.probs_NK, judged.labels_N, shares_N)
+            worth = selective.judged(found.rule, judged.probs_NK, judged.labels_N, shares_N, groups_N)
             told["decision"] |= {"judged_on": on, **worth}
     return told
 
 
-def _sets(conformal: Conformal, judged: Predictions | None) -> dict[str, Any]:
+def _sets(conformal: Conformal, judged: Predictions | None, groups_N: Groups) -> dict[str, Any]:
     told: dict[str, Any] = {"coverage_wanted": conformal.level, "held_out_images": conformal.images}
+    if conformal.groups is not None:
+        told |= {"held_out_groups": conformal.groups, "promised_of": "an image of a new group"}
     told["threshold"] = conformal.threshold
     if judged is None:
         return told | {"left_out": "no images are left to try it out on"}
     inside_NK = judged.probs_NK.astype(np.float64) >= conformal.threshold
     hit_N = inside_NK[np.arange(len(judged)), judged.labels_N]
+    size_N = inside_NK.sum(axis=1).astype(np.float64)
     return told | {
         "judged_on": judged.splits_N[0],
         "coverage": float(hit_N.mean()),
-        "coverage_interval": list(wilson(int(hit_N.sum()), len(hit_N))),
-        "mean_size": float(inside_NK.sum(axis=1).mean()),
-        "empty": float((~inside_NK.any(axis=1)).mean()),
+        "coverage_interval": told_share(hit_N, groups_N),
+        "mean_size": float(size_N.mean()),
+        "mean_size_interval": told_mean(size_N, groups_N, low=0.0, high=float(inside_NK.shape[1])),
+        "empty": float((size_N == 0).mean()),
+        "empty_interval": told_share(size_N == 0, groups_N),
     }
 
 

@@ -81,7 +81,7 @@ def _still_rising(case: Case) -> tuple[str, str]:
     fewer = next((row for row in reversed(rows[:-1]) if row["images"] <= 0.6 * last["images"]), rows[0])
     gain = last.get("gain") or {}
     won = gain.get("accuracy", last["accuracy"] - fewer["accuracy"])
-    low = gain.get("interval", [won])[0]  # null where all images are one group
+    low = (gain["interval"] or [None])[0] if "interval" in gain else won  # null where all images are one group
     if won < GAINED or low is None or low <= 0:
         return "", ""
     classes = gain.get("classes") or {}
