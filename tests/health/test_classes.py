@@ -23,6 +23,13 @@ def test_imbalance_is_noted_from_three_times_and_warned_of_from_ten(counts, seve
 def test_imbalance_names_the_largest_and_the_smallest():
     (finding,) = imbalance({"ant": 40, "bee": 10, "wasp": 20})
     assert finding.detail == "ant has 4.0 times the images of bee: 40 against 10"
+    assert finding.images == ()
+
+
+def test_imbalance_shows_images_of_the_smallest_as_its_example():
+    images = {"ant": [f"ant/{n}" for n in range(90)], "bee": [f"bee/{n}" for n in range(20)]}
+    (finding,) = imbalance({"ant": 90, "bee": 20, "wasp": 0}, images)
+    assert finding.images == tuple(images["bee"][:12])
 
 
 def told(counts, split_counts=None, images=None):

@@ -73,7 +73,7 @@ def findings(manifest: Manifest, seen: Seen | None = None, found: Found | None =
             *unreadable(manifest.sources, manifest.column("exclusion"), manifest.column("labels")),
             *copies.told(images, found),
             *few_images(counts, split_counts, _by_class(images)),
-            *imbalance(split_counts.get("train", counts)),
+            *imbalance(split_counts.get("train", counts), _by_class(images, "train" if "train" in split_counts else None)),
             *unlabelled([source for source, each in zip(images.sources, images.labels, strict=True) if not each], len(used)),
             *on_all(counts, len(used)),
             *(quality(images.sources, seen.looks, copies.together(images, found)) if seen.looks is not None else []),
@@ -129,9 +129,10 @@ def _files(seen: Seen) -> Floats | None:
     return np.concatenate([*seen.cues.values(), *said], axis=1)
 
 
-def _by_class(images: Images) -> Mapping[str, list[str]]:
+def _by_class(images: Images, split: str | None = None) -> Mapping[str, list[str]]:
+    """The sources of each class, of one split or of all."""
     by_class: dict[str, list[str]] = {}
-    for source, names in zip(images.sources, images.labels, strict=True):
-        for name in names:
+    for source, names, side in zip(images.sources, images.labels, images.splits, strict=True):
+        for name in names if split in (None, side) else ():
             by_class.setdefault(name, []).append(source)
     return by_class

@@ -11,10 +11,15 @@ NOTABLE_RATIO, LARGE_RATIO = 3.0, 10.0
 convolutional neural networks') see the smaller classes suffer; below 3 hardly anything is to be seen."""
 
 
-def imbalance(counts: Mapping[str, int]) -> list[Finding]:
+EXAMPLES = 12
+"""Images of the smallest class that a finding about it shows."""
+
+
+def imbalance(counts: Mapping[str, int], images: Mapping[str, Sequence[str]] | None = None) -> list[Finding]:
     """Whether the largest class has many times the images of the smallest: a note from 3 times on, a warning from 10.
 
-    `counts` are images in use by class. Classes without any are `few_images`' matter.
+    `counts` are images in use by class, `images` their sources: some of the smallest class are its example. Classes without any
+    are `few_images`' matter.
     """
     present = {name: count for name, count in counts.items() if count}
     if len(present) < 2:
@@ -27,7 +32,7 @@ def imbalance(counts: Mapping[str, int]) -> list[Finding]:
         Finding(
             kind="imbalance",
             severity="warning" if ratio >= LARGE_RATIO else "note",
-            images=(),
+            images=tuple((images or {}).get(small, ())[:EXAMPLES]),
             detail=f"{large} has {ratio:.1f} times the images of {small}: {present[large]:,} against {present[small]:,}",
             cure="add images of the small classes; judge by macro_f1 and the per-class table rather than by accuracy",
         )

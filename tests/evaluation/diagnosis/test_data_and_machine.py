@@ -28,7 +28,8 @@ def told(labels: np.ndarray, said: np.ndarray, sure: np.ndarray, sources: tuple[
 def test_a_rare_class_that_is_given_up_is_found_and_showing_it_more_often_cures_it() -> None:
     recipe, images = changed(SMALL, {"epochs": 6, "augment.crop": "none"}), squares((100, 100, 4), noise=240)
     found = one(learnt(recipe, *images), "imbalance-ignored")
-    assert "'blue' has 100 training images and 'red' 4" in found["evidence"]
+    assert "training images: 'blue' 100, 'green' 100, 'red' 4; of 'blue'" in found["evidence"]
+    assert "(between 0% and " in found["evidence"]
     assert found["change"] == {"sampler.name": "oversample", "sampler.power": 0.5}
     before, after = learnt(recipe, *images), learnt(changed(recipe, found["change"]), *images)
     assert "imbalance-ignored" not in kinds(after)
@@ -42,6 +43,20 @@ def test_a_rare_class_that_is_recognised_as_often_needs_nothing() -> None:
     behind = {"test": [{"class": name, "recall": 0.5 if name == "red" else 0.97, "support": 50} for name in CLASSES]}
     assert kinds(healthy(training=training, per_class=behind)) == ["imbalance-ignored"]
     assert kinds(healthy({"sampler.name": "balanced"}, training=training, per_class=behind)) == []
+
+
+def test_a_rare_class_that_may_be_behind_by_luck_alone_is_no_imbalance() -> None:
+    training = {"blue": 4000, "green": 4000, "red": 100}
+
+    def judged(**red: object) -> dict:
+        rows = [{"class": name, "recall": 0.97, "support": 500} for name in CLASSES if name != "red"]
+        return {"test": [*rows, {"class": "red", "recall": 0.75, **red}]}
+
+    assert kinds(healthy(training=training, per_class=judged(support=4))) == []
+    found = one(healthy(training=training, per_class=judged(support=100)), "imbalance-ignored")
+    assert "of 'red' 75% (between 66% and 82%)" in found["evidence"]
+    scenes = judged(support=100, recall_interval=[0.4, 0.98])  # the hundred are of few scenes
+    assert kinds(healthy(training=training, per_class=scenes)) == []
 
 
 def test_rare_labels_among_several_count_more() -> None:

@@ -180,7 +180,7 @@ def test_images_that_are_hardly_learnt_are_underfitting_and_the_change_cures_it(
     recipe = changed(SMALL, fault)
     found = planted(recipe, "underfitting")
     assert found["change"] == change
-    assert "where guessing costs 1.099, and it hardly falls any more" in found["evidence"]
+    assert "where guessing costs 1.099; in the last " in found["evidence"]
     assert "underfitting" not in cured(recipe, change)
 
 
@@ -188,6 +188,9 @@ def test_too_small_a_network_is_to_become_a_larger_one() -> None:
     history = [{"epoch": n + 1, "loss": 0.9, "rate": 1e-3, "log_loss": 0.9} for n in range(10)]
     (found,) = diagnose(healthy(history=history))
     assert (found["kind"], found["change"]) == ("underfitting", {"model": "compact_s"})
+    assert found["evidence"].endswith("in the last 2 epochs it fell by 0.000 on training images")
+    history[-1]["loss"], history[-3]["loss"] = 0.85, 0.95
+    assert "in the last 2 epochs it fell by 0.100" in diagnose(healthy(history=history))[0]["evidence"]
     (frozen,) = [
         row
         for row in diagnose(healthy({"strategy": "features", "model": "resnet10t"}, history=history))

@@ -1,6 +1,6 @@
 """What the images did to the result: rules about their number, their labels, and what `sortal check` found in them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ IMBALANCED = 10.0
 """Largest to smallest class from which rare ones suffer, as in the plan."""
 LOST = 0.1
 """Of recall, by which a rare class is behind the commonest."""
+NAMED = 3
+"""Largest and smallest classes that are named with their images; in sets of no more than twice as many, all."""
 FEW_OF_A_CLASS = 100
 GAINED = 0.02
 """Of accuracy, by the last doubling of the training images, from which more of them are worth the work."""
@@ -37,27 +39,47 @@ def imbalance_ignored(case: Case) -> Diagnosis | None:
     recipe, rows = case.recipe, case.per_class.get(case.headline, ())
     if recipe.sampler.name != "shuffle" or recipe.loss.class_weights != "none" or len(case.training) < 2:
         return None
-    common, rare = (
-        max(case.training, key=lambda name: case.training[name]),
-        min(case.training, key=lambda name: case.training[name]),
-    )
-    most, least = case.training[common], case.training[rare]
-    recalls = {row["class"]: row["recall"] for row in rows if row["recall"] is not None}
-    rarest = [name for name in recalls if case.training.get(name, most) <= max(least, most / IMBALANCED)]
-    if most < IMBALANCED * least or common not in recalls or not rarest:
+    common = max(case.training, key=lambda name: case.training[name])
+    most, least = case.training[common], min(case.training.values())
+    scored = {row["class"]: row for row in rows if row["recall"] is not None}
+    rarest = [name for name in scored if case.training.get(name, most) <= max(least, most / IMBALANCED)]
+    if most < IMBALANCED * least or common not in scored or not rarest:
         return None
-    behind = recalls[common] - sum(recalls[name] for name in rarest) / len(rarest)
-    if behind < LOST:
+    recall = scored[common]["recall"]
+    behind = recall - sum(scored[name]["recall"] for name in rarest) / len(rarest)
+    if behind < LOST or not _beyond_luck(scored[common], [scored[name] for name in rarest]):
         return None
+    smallest = min(rarest, key=lambda name: case.training[name])
+    low, high = _recall_interval(scored[smallest])
+    by_size = sorted(case.training, key=lambda name: -case.training[name])
+    if len(by_size) > 2 * NAMED:
+        left = len(by_size) - 2 * NAMED
+        shown = [*by_size[:NAMED], *by_size[-NAMED:]]
+    else:
+        left, shown = 0, by_size
+    named = ", ".join(f"{name!r} {case.training[name]:,}" for name in shown)
     evidence = (
-        f"{common!r} has {most:,} training images and {rare!r} {least:,}; of {common!r} {recalls[common]:.0%} are recognised, "
-        f"of {'the rare classes' if len(rarest) > 1 else repr(rarest[0])} {recalls[common] - behind:.0%}"
+        f"training images: {named}{f' and {left:,} classes between' if left else ''}; of {common!r} {recall:.0%} are "
+        f"recognised, of {smallest!r} {scored[smallest]['recall']:.0%} (between {low:.0%} and {high:.0%})"
     )
+    if len(rarest) > 1:
+        evidence += f", of the rare classes {recall - behind:.0%}"
     if case.several:
         change: dict[str, Any] = {"loss.class_weights": "effective"}
         return Diagnosis("imbalance-ignored", "warning", evidence, "let rare labels count more", change)
     change = {"sampler.name": "oversample", "sampler.power": 0.5}
     return Diagnosis("imbalance-ignored", "warning", evidence, "show the images of rare classes more often", change)
+
+
+def _beyond_luck(common: Mapping[str, Any], rare: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the intervals lie apart: rare classes are judged on so few images that nothing less strict would do."""
+    return sum(_recall_interval(row)[1] for row in rare) / len(rare) < _recall_interval(common)[0]
+
+
+def _recall_interval(row: Mapping[str, Any]) -> tuple[float, float]:
+    """Of a class; Wilson's where a row of older reports has none."""
+    low, high = row.get("recall_interval") or wilson(row["recall"] * row["support"], row["support"])
+    return low, high
 
 
 def too_little_data(case: Case) -> Diagnosis | None:

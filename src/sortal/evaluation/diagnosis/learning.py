@@ -184,10 +184,14 @@ def underfitting(case: Case) -> Diagnosis | None:
         return None
     if case.held_out and case.held_out[-1] > level + 0.25 * case.guess:
         return None  # held-out images fare worse still: that is another matter
+    ended = min(tail(len(losses)), len(losses) - 1)
+    fell = losses[-1 - ended] - losses[-1]
+    when = f"{ended} epochs" if ended > 1 else "one"
     evidence = (
         f"after {len(losses)} epochs the loss is {losses[-1]:.3f} on training images"
         + (f" and {case.held_out[-1]:.3f} on validation images" if case.held_out else "")
-        + f", where guessing costs {case.guess:.3f}, and it hardly falls any more"
+        + f", where guessing costs {case.guess:.3f}; in the last {when} it {'rose' if fell < 0 else 'fell'} by {abs(fell):.3f}"
+        + " on training images"
     )
     change, cure = _more_freedom(case)
     return Diagnosis("underfitting", "warning", evidence, cure, change)
