@@ -13,7 +13,9 @@ def steps_of(*recipe: str, steps: int = 6) -> dict[str, Any]:
 
     Of images that have their own side, whatever side the recipe begins with. A process of its own, which measures the peak too.
     """
-    told = ran([sys.executable, "-m", "benchmarks.ours.stepping", *recipe, "--set", "grow.start=1", "--steps", str(steps)]).answer()
+    told = ran(
+        [sys.executable, "-m", "benchmarks.ours.stepping", *recipe, "--set", "grow.start=1", "--steps", str(steps)]
+    ).answer()
     return {
         "share_of_peak": round(told["share_of_peak"], 4), "peak": told["peak_operations_per_second"],
         "peak_is": "a bf16 matrix product, operations/s; the share is that of training steps", "steps_profile": told["profile"],
