@@ -28,6 +28,14 @@ def test_nothing_is_said_where_silence_is_cheaper_than_every_class() -> None:
     assert rule.indices(PROBS).tolist() == [0, ABSTAINED, 1]
 
 
+def test_a_rule_has_a_class_that_it_prefers_where_it_says_nothing() -> None:
+    probs = np.array([[0.85, 0.15], [0.95, 0.05]])
+    silent = DecisionRule(costs_KK=((0.0, 1.0), (10.0, 0.0)), abstain_cost=0.01)
+    assert silent.labels(probs, ("ant", "bee")) == [None, None]
+    assert silent.preferred(probs).tolist() == [1, 0]
+    assert DecisionRule(threshold=0.99).preferred(probs).tolist() == [0, 0]
+
+
 def test_nothing_is_said_of_an_image_more_novel_than_the_rule_allows() -> None:
     assert DecisionRule(novelty=0.99).indices(PROBS, np.array([0.99, 0.5, 1.0])).tolist() == [0, 1, ABSTAINED]
 

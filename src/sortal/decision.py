@@ -50,19 +50,25 @@ class DecisionRule:
         [0, -1]
         """
         probs_NK = np.asarray(probs_NK, dtype=np.float64)
-        if self.costs_KK:
-            expected_NK = probs_NK @ np.array(self.costs_KK)
-            said_N = expected_NK.argmin(axis=1)
-            silent_N = np.zeros(len(said_N), dtype=bool)
-            if self.abstain_cost is not None:
-                silent_N = expected_NK.min(axis=1) > self.abstain_cost
-        else:
-            said_N = probs_NK.argmax(axis=1)
-            silent_N = np.zeros(len(said_N), dtype=bool)
+        said_N = self.preferred(probs_NK)
+        silent_N = np.zeros(len(said_N), dtype=bool)
+        if self.costs_KK and self.abstain_cost is not None:
+            silent_N = (probs_NK @ np.array(self.costs_KK)).min(axis=1) > self.abstain_cost
         silent_N |= np.take_along_axis(probs_NK, said_N[:, None], axis=1)[:, 0] < self.threshold
         if shares_N is not None:
             silent_N |= np.asarray(shares_N) > self.novelty
         return np.where(silent_N, ABSTAINED, said_N).astype(np.int64)
+
+    def preferred(self, probs_NK: Probabilities) -> NDArray[np.int64]:
+        """The class that is said of each image, or would be where nothing is, int64 of shape (N,): that of the lowest expected
+        cost, without costs the likeliest.
+
+        >>> DecisionRule(costs_KK=((0, 1), (9, 0)), abstain_cost=0.1).preferred(np.array([[0.8, 0.2]])).tolist()
+        [1]
+        """
+        probs_NK = np.asarray(probs_NK, dtype=np.float64)
+        best_N = (probs_NK @ np.array(self.costs_KK)).argmin(axis=1) if self.costs_KK else probs_NK.argmax(axis=1)
+        return best_N.astype(np.int64)
 
     def labels(
         self, probs_NK: Probabilities, classes: Sequence[str], shares_N: NDArray[np.float64] | None = None

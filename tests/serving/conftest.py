@@ -20,12 +20,16 @@ def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(colours: Path) -> Iterator[Served]:
-    """A server of two versions of one model, and of another that is careful."""
+    """A server of two versions of one model, of another that is careful, and of one for which it is costly to miss blue."""
     careful = colour_bundle(
         colours.parent.parent / "careful" / "bundle",
         decision={"threshold": 0.99, "costs": [], "abstain_cost": None, "novelty": 1.0},
     )
-    words = [f"colours={colours}", f"colours@2={colours}", careful.path]
+    costly = colour_bundle(
+        colours.parent.parent / "costly" / "bundle",
+        decision={"threshold": 0.0, "costs": [[0, 1, 1], [1, 0, 1], [50, 50, 0]], "abstain_cost": None, "novelty": 1.0},
+    )
+    words = [f"colours={colours}", f"colours@2={colours}", careful.path, costly.path]
     with served(*words, "--runtime", "onnxruntime", "--max-body", 2, "--max-pixels", 4_000_000) as running:
         yield running
 

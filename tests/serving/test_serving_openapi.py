@@ -32,7 +32,7 @@ def test_every_route_but_the_page_is_described_with_its_methods(client: httpx.Cl
 def test_the_document_names_the_models_that_are_served(client: httpx.Client) -> None:
     told = client.get("/openapi.json").json()
     parameters = {each["name"]: each["schema"] for each in told["paths"]["/predict"]["post"]["parameters"]}
-    assert parameters["model"]["enum"] == ["colours", "careful"]
+    assert parameters["model"]["enum"] == ["colours", "careful", "costly"]
     assert parameters["version"]["enum"] == ["1", "2"]
 
 

@@ -131,6 +131,26 @@ def test_a_map_says_where_the_image_was_looked_at(client: httpx.Client) -> None:
     assert rows[:4, :4].sum() > 5 * rows[4:, 4:].sum()
 
 
+def test_a_map_is_of_the_label_that_the_rule_gives_and_of_the_one_it_would_give(client: httpx.Client) -> None:
+    image = Image.new("RGB", (80, 80), "#302010")
+    image.paste("red", (0, 0, 40, 40))
+    image.paste("blue", (60, 60, 80, 80))
+    buffer = BytesIO()
+    image.save(buffer, "PNG")
+
+    def explained(model: str) -> tuple[str | None, str, str, np.ndarray]:
+        answer = client.post(f"/explain?model={model}", content=buffer.getvalue(), headers={"content-type": "image/png"})
+        prediction, drawn = answer.json()["prediction"], answer.json()["map"]
+        return prediction["label"], prediction["top"][0]["label"], drawn["label"], np.array(drawn["rows"])
+
+    *told, rows = explained("costly")
+    assert told == ["blue", "red", "blue"]
+    assert rows[4:, 4:].sum() > 5 * rows[:4, :4].sum()
+    *told, rows = explained("careful")
+    assert told == [None, "red", "red"]
+    assert rows[:4, :4].sum() > 5 * rows[4:, 4:].sum()
+
+
 def test_maps_are_drawn_of_one_image(client: httpx.Client) -> None:
     files = [("a", ("one.png", picture())), ("b", ("two.png", picture()))]
     assert client.post("/explain", files=files).status_code == 400

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sortal import bundle as bundles
 from sortal import engines
 from sortal.bundle import Bundle
 from sortal.errors import DataError, MissingExtra, NotSupported, UnknownName
 from sortal.evaluation.corruptions import CORRUPTIONS
 from sortal.events import Decision, Event, Note, Progress
 from sortal.recipe import Recipe, Split
-from sortal.workflows import explain, report, train
+from sortal.workflows import explain, predict, report, train
 
 Make = Callable[..., Path]
 
@@ -73,6 +74,26 @@ def test_each_image_gets_a_picture_and_a_row(run: tuple[Path, Path], tmp_path: P
     assert [(event.key, event.value) for event in told] == [("method", "grad_cam")]
     assert "convolutional" in told[0].reason
     assert any(isinstance(event, Progress) for event in events)
+
+
+@pytest.mark.parametrize("abstain_cost", [None, 1e-9])
+def test_the_map_is_of_the_label_that_the_rule_gives_or_would_give(
+    run: tuple[Path, Path], tmp_path: Path, abstain_cost: float | None
+) -> None:
+    path, data = run
+    trained = Bundle.load(path / "bundle")
+    decision = {"threshold": 0.0, "costs": [[0, 1, 1], [1, 0, 1], [1e9, 1e9, 0]], "abstain_cost": abstain_cost, "novelty": 1.0}
+    about = {key: value for key, value in trained.about.items() if key not in ("format", "members")} | {"decision": decision}
+    files = {"graph": trained.graph.read_bytes(), "weights": trained.weights.read_bytes()}
+    costly = bundles.write(tmp_path / "costly" / "bundle", **files, about=about).path
+    image = [data / "blue" / "004.png"]
+    (likeliest,) = explain(path, image, method="occlusion", out=tmp_path / "plain").maps
+    (row,) = explain(costly, image, method="occlusion", out=tmp_path / "out").maps
+    (prediction,) = predict(costly, image).predictions
+    assert prediction["label"] == ("red" if abstain_cost is None else None)
+    assert (likeliest["label"], row["label"]) == ("blue", "red")
+    assert {"label": "red", "probability": row["probability"]} in prediction["top"]
+    assert Path(row["path"]).read_bytes() != Path(likeliest["path"]).read_bytes()
 
 
 @pytest.mark.parametrize("method", ["grad_cam", "occlusion", "integrated_gradients"])

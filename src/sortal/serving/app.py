@@ -148,8 +148,11 @@ class Server:
         return images(body, request.headers.get("content-type", ""), self.limits)
 
     async def _map(self, model: Model, data: bytes, row_R: Any, deadline: float) -> dict[str, Any]:
-        """What of one image the model looked at, as rows of numbers; the network runs in the queue like everything else."""
-        mapper, best = self.wanted.mapper, int(model.split(row_R)[0].argmax())
+        """What of one image the model looked at for the label that its rule gives, or would give where it abstains, as rows of
+        numbers; the network runs in the queue like everything else.
+        """
+        mapper, rule = self.wanted.mapper, model.bundle.decision
+        (best,) = rule.preferred(model.split(row_R)[0][None]).tolist()
         pixels_SSC = await self.decoders.decode(data, model.bundle.preprocess, deadline)
         loop = asyncio.get_running_loop()
 

@@ -17,7 +17,6 @@ from sortal.bundle import Bundle
 from sortal.data.store import Cache, RowStore
 from sortal.engines.onnx import OnnxGraph, predictor
 from sortal.errors import MissingExtra, NotSupported, UnreadableImage
-from sortal.evaluation.task import task
 from sortal.events import Decision, Note, Observer, Progress, ignore
 from sortal.explanation.methods import METHODS, OCCLUSION, by_architecture, known
 from sortal.explanation.neighbours import nearest
@@ -69,7 +68,8 @@ def explain(
 ) -> Explained:
     """Write what the model of a run or bundle looked at: of each image a PNG, the picture beside itself with the map over it.
 
-    The map is of the label that the model gives, or would give where it abstains; of several labels an image the likeliest.
+    The map is of the label that the bundle's rule gives, or would give where the model abstains; of several labels an image of
+    the likeliest.
 
     Args:
         target: a run or a bundle.
@@ -92,7 +92,7 @@ def explain(
     while group := list(islice(readable, AT_ONCE)):
         pixels = np.stack([image for _, image in group])
         probs_NK = graph(pixels)
-        labels_N = _answers(bundle, probs_NK)
+        labels_N = bundle.decision.preferred(probs_NK)
         maps = attribute(pixels, labels_N)
         for row, ((source, image), label) in enumerate(zip(group, labels_N.tolist(), strict=True)):
             path = _free(folder, Path(source).stem)
@@ -120,17 +120,6 @@ def _attributor(bundle: Bundle, graph: OnnxGraph, method: str | None, observe: O
 
 def _engine_of(bundle: Bundle) -> str:
     return str(bundle.about["recipe"]["engine"])
-
-
-def _answers(bundle: Bundle, probs_NK: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The class that is said of each image, or the likeliest where none or several are."""
-    likeliest_N: NDArray[np.int64] = probs_NK.argmax(axis=1)
-    if task(bundle.task).said(probs_NK, bundle.thresholds) is not None:
-        return likeliest_N
-    said = bundle.labels(probs_NK)
-    return np.array(
-        [best if label is None else bundle.classes.index(label) for label, best in zip(said, likeliest_N, strict=True)]
-    )
 
 
 def _readable(
