@@ -36,8 +36,8 @@ AGAIN = 0.4
 """Probability that a resumed run is killed once more; drawn anew after each kill."""
 
 WRITTEN = (
-    "run.json", "manifest.parquet", "recipe.toml", "held_out.npy", "checkpoint.safetensors", "bundle", "predictions.parquet",
-    "report.json", "result.json",
+    "run.json", "manifest.parquet", "recipe.toml", "held_out.safetensors", "checkpoint.safetensors", "bundle",
+    "predictions.parquet", "report.json", "result.json",
 )  # fmt: skip
 """What a run writes, in this order."""
 

@@ -83,8 +83,10 @@ class Run:
 
     @property
     def held_out(self) -> Path:
-        """Out-of-fold logits of the cross-validation, so that a resume does not compute them again."""
-        return self.path / "held_out.npy"
+        """Out-of-fold logits of the cross-validation and what the models of its folds learnt: a resume does not compute them
+        again, and the report explains each mistake by the model that made it. Older versions kept the logits alone, as `.npy`.
+        """
+        return self.path / "held_out.safetensors"
 
     @property
     def bundle(self) -> Path:

@@ -181,7 +181,7 @@ def with_everything(report: Report) -> Report:
             "conformal": {"coverage_wanted": 0.9, "coverage": 0.9123, "coverage_interval": [0.88, 0.93], "mean_size": 1.21},
             "novelty": {"method": "nearest training features", "threshold": 0.42},
         },
-        maps={source: {"map": look, "nearest": near} for source in sources},
+        maps={source: {"map": look, "nearest": near, "fold": None} for source in sources},
     )  # fmt: skip
 
 

@@ -154,6 +154,13 @@ def test_without_maps_a_mistake_has_neither_map_nor_neighbours(everything: Repor
     assert 'class="nearest"' not in gone
 
 
+def test_a_page_says_where_mistakes_are_explained_by_the_models_of_the_folds(everything: Report) -> None:
+    words = "trained without the image and all others of its fold"
+    assert words not in render(everything)
+    (source, shown), *others = everything.maps.items()
+    assert words in render(replace(everything, maps={source: {**shown, "fold": 0}, **dict(others)}))
+
+
 def test_every_number_of_the_page_is_one_of_report_json(report: Report, picture: Callable[..., bytes]) -> None:
     page = whole(report, picture)
     numbers = set(_numbers(json.loads(json.dumps(report.to_json()))))

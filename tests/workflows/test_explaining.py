@@ -14,12 +14,26 @@ from PIL import Image
 
 from sortal import bundle as bundles
 from sortal import engines
+from sortal import recipe as recipes
 from sortal.bundle import Bundle
+from sortal.data.pixels import StoredPixels
+from sortal.data.store import Cache
+from sortal.engines.graphs import LOGITS
+from sortal.engines.onnx import OnnxGraph, predictor
 from sortal.errors import DataError, MissingExtra, NotSupported, UnknownName
+from sortal.evaluation.calibrators import of_bundle
 from sortal.evaluation.corruptions import CORRUPTIONS
 from sortal.events import Decision, Event, Note, Progress
+from sortal.explanation.occlusion import occlusion
+from sortal.explanation.overlay import small
+from sortal.manifest import Manifest
+from sortal.predictions import Predictions
+from sortal.preprocess import network_pixels
 from sortal.recipe import Recipe, Split
-from sortal.workflows import explain, predict, report, train
+from sortal.run import Run
+from sortal.training.crossval import kept
+from sortal.workflows import explain, predict, report, reporting, train
+from sortal.workflows.explaining import MAP_SIDE, MOST_MISTAKES, _address, mistakes_explained
 
 Make = Callable[..., Path]
 
@@ -193,6 +207,7 @@ def test_a_report_shows_what_the_model_looked_at_when_it_was_wrong_and_what_brea
         kind, _, data = shown["map"].partition(",")
         assert kind == "data:image/jpeg;base64"
         assert Image.open(io.BytesIO(base64.b64decode(data))).size == (192, 192)
+        assert shown["fold"] is None
         assert len(shown["nearest"]) == 3
         for near in shown["nearest"]:
             assert near["source"] != source
@@ -241,15 +256,114 @@ def test_cross_validated_images_are_broken_by_the_models_that_never_saw_them(col
     } == set()  # all is stored
     for shown in told["maps"].values():
         assert len(shown["nearest"]) == 3
+        assert shown["fold"] in (0, 1, 2)
+
+
+def crossed(recipe: Recipe, data: Path, out: Path) -> tuple[Run, Manifest, list[dict[str, str]]]:
+    """A cross-validated run, its images, and all its predictions as rows of mistakes: what explains them asks no truth."""
+    run = train(data, recipe=recipe, out=out).run
+    told = Predictions.load(run.predictions).split("cross_validation")
+    said_N = told.probs_NK.argmax(axis=1)
+    rows = [
+        {"source": source, "split": "cross_validation", "predicted": told.classes[said]}
+        for source, said in zip(told.sources, said_N.tolist(), strict=True)
+    ]
+    return run, Manifest.load(run.manifest).used, rows
+
+
+@pytest.mark.parametrize("strategy", ["features", pytest.param("last_layers", marks=pytest.mark.slow)])
+def test_a_cross_validated_mistake_is_explained_by_the_model_of_its_fold_and_by_images_that_this_one_saw(
+    coloured: Make, tmp_path: Path, strategy: str
+) -> None:
+    recipe = FROZEN.model_copy(update={"strategy": strategy, "learning_rate": 0.02})
+    run, used, rows = crossed(recipe, coloured(), tmp_path / "run")
+    bundle, recipe, held = Bundle.load(run.bundle), recipes.read(run.recipe), kept(run.held_out)
+    assert held is not None
+    fold_of = dict(zip(used.sources, used.column("fold"), strict=True))
+    row_of = {source: row for row, source in enumerate(used.sources)}
+    engine = engines.load("torch")
+    with StoredPixels(used, bundle.preprocess, Cache.default()) as pixels:
+        pixels.fill()
+        told = mistakes_explained(bundle, recipe, rows, used, pixels, Cache.default(), out_of_fold=held)
+        assert list(told) == [row["source"] for row in rows[:MOST_MISTAKES]]
+        assert {shown["fold"] for shown in told.values()} == {0, 1, 2}
+        for source, shown in told.items():
+            assert shown["fold"] == fold_of[source]
+            assert len(shown["nearest"]) == 3
+            for near in shown["nearest"]:
+                assert near["source"] != source
+                assert fold_of[near["source"]] != fold_of[source]
+
+        said = {row["source"]: bundle.classes.index(row["predicted"]) for row in rows}
+        of_bundles = []
+        for fold in (0, 1, 2):
+            sources = [source for source, shown in told.items() if shown["fold"] == fold]
+            of_fold = np.array([row_of[source] for source in sources])
+            images = network_pixels(pixels.read(of_fold), bundle.preprocess)
+            model = engine.assemble(recipe, bundle.preprocess, 3, held.weights[fold])
+            np.testing.assert_allclose(model.logits(images), held.logits_NK[of_fold], atol=1e-3)
+            labels = np.array([said[source] for source in sources])
+            maps = engine.attribute(model, "grad_cam")(images, labels)
+            assert [told[source]["map"] for source in sources] == [
+                _address(small(image, heat, MAP_SIDE)) for image, heat in zip(images, maps, strict=True)
+            ]
+            of_bundles += list(engine.attribute(bundle, "grad_cam")(images, labels) - maps)
+        assert max(float(np.abs(each).max()) for each in of_bundles) > 0, "else these could be the maps of the bundle"
+
+
+@pytest.mark.parametrize("explained_before", [False, True])
+def test_what_a_run_of_an_older_version_cannot_show_is_told_and_the_rest_is_reported(
+    coloured: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, explained_before: bool
+) -> None:
+    data = coloured()
+    for label, other in (("blue", "green"), ("green", "red"), ("red", "blue")):
+        (data / label / "011.png").rename(data / other / "wrong.png")  # so that there are mistakes
+    run, _, _ = crossed(FROZEN.model_copy(update={"learning_rate": 0.02}), data, tmp_path / "run")
+    held = kept(run.held_out)
+    assert held is not None
+    np.save(run.held_out.with_suffix(".npy"), held.logits_NK)
+    run.held_out.unlink()
+    told = json.loads(run.report_json.read_text())
+    assert told["mistakes"]
+    if explained_before:
+        told["maps"] = {told["mistakes"][0]["source"]: {"map": "data:image/jpeg;base64,", "nearest": []}}
+        run.report_json.write_text(json.dumps(told))
+    monkeypatch.setattr(reporting, "broken_by", lambda *_, **__: ())
+    monkeypatch.setattr(reporting, "curve_of", lambda *_, **__: ())
+    events: list[Event] = []
+    written = report(run.path, observe=events.append)
+    assert json.loads(run.report_json.read_text())["maps"] == {}
+    assert "Most confident mistakes" in written.report.read_text()
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert any("neither a map nor nearest images: this run did not keep those models" in note for note in notes), notes
+
+
+def test_without_maps_inside_the_network_the_patches_of_a_mistake_are_hidden_from_the_model_of_its_fold(
+    coloured: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, used, rows = crossed(FROZEN.model_copy(update={"learning_rate": 0.02}), coloured(), tmp_path / "run")
+    bundle, recipe, held = Bundle.load(run.bundle), recipes.read(run.recipe), kept(run.held_out)
+    assert held is not None
+    monkeypatch.setattr(type(engines.load("torch")), "attributions", lambda *_: ())
+    (row,) = rows[:1]
+    (at,) = (place for place, source in enumerate(used.sources) if source == row["source"])
+    with StoredPixels(used, bundle.preprocess, Cache.default()) as pixels:
+        pixels.fill()
+        told = mistakes_explained(bundle, recipe, [row], used, pixels, Cache.default(), out_of_fold=held)
+        images = network_pixels(pixels.read(np.array([at])), bundle.preprocess)
+    model = engines.load("torch").assemble(recipe, bundle.preprocess, 3, held.weights[used.column("fold")[at]])
+    graph, calibrate = OnnxGraph(model.graph), of_bundle(bundle)
+    label = np.array([bundle.classes.index(row["predicted"])])
+    (heat,) = occlusion(lambda some: calibrate(graph.outputs(some)[LOGITS]), images, label)
+    shown = told[row["source"]]["map"]
+    assert shown == _address(small(images[0], heat, MAP_SIDE))
+    (by_bundle,) = occlusion(predictor(bundle), images, label)
+    assert shown != _address(small(images[0], by_bundle, MAP_SIDE))
 
 
 def test_where_nothing_was_held_out_nothing_is_broken_and_the_reason_is_told(run: tuple[Path, Path], tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from sortal import recipe as recipes
-    from sortal.data.store import Cache
-    from sortal.manifest import Manifest
-    from sortal.predictions import Predictions
     from sortal.workflows.breaking import broken_by
 
     told = Predictions.load(run[0] / "predictions.parquet")

@@ -28,7 +28,7 @@ from sortal.events import Decision, EpochDone, Event, Note, PhaseDone, Progress
 from sortal.manifest import Manifest
 from sortal.predictions import Predictions
 from sortal.recipe import Average, Head, Optimizer, Recipe, Schedule, Split
-from sortal.training import checkpoint
+from sortal.training import checkpoint, crossval
 from sortal.workflows import evaluate, load, predict, report, train, training
 from sortal.workflows.finishing import compare
 
@@ -367,6 +367,27 @@ def test_a_resume_does_not_cross_validate_again(coloured: Make, tmp_path: Path, 
     resumed = train(out=tmp_path / "run", resume=True, observe=seen.append)
     assert not [event for event in seen if isinstance(event, Progress) and event.what == "cross-validate"]
     assert resumed.to_json()["metrics"] == whole.to_json()["metrics"]
+    for name in ("held_out.safetensors", "predictions.parquet", "bundle/weights.safetensors"):
+        assert (resumed.run.path / name).read_bytes() == (whole.run.path / name).read_bytes(), name
+
+
+def test_a_run_that_an_older_version_cross_validated_is_resumed_with_what_that_kept(
+    coloured: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = coloured()
+    interrupted(monkeypatch, "finish", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        train(data, recipe=FROZEN, out=tmp_path / "run")
+    held_out = tmp_path / "run" / "held_out.safetensors"
+    found = crossval.kept(held_out)
+    assert found is not None
+    np.save(held_out.with_suffix(".npy"), found.logits_NK)
+    held_out.unlink()
+    seen: list[Event] = []
+    resumed = train(out=tmp_path / "run", resume=True, observe=seen.append)
+    assert not [event for event in seen if isinstance(event, Progress) and event.what == "cross-validate"]
+    assert resumed.to_json()["metrics"]["cross_validation"]["images"] == 36
+    assert not held_out.exists()
 
 
 def test_a_class_with_one_image_is_learnt_in_every_fold_and_has_no_score(coloured: Make, tmp_path: Path) -> None:

@@ -99,10 +99,18 @@ class Assembled(Protocol):
         """Logits of shape (N, K), computed by the framework; what an export is compared with."""
 
     @property
+    def preprocess(self) -> Preprocess:
+        """How an image becomes what the network takes."""
+
+    @property
     def graph(self) -> bytes:
         """The same computation as an ONNX graph: uint8 `images` (N, S, S, C) in, float32 `logits` (N, K) and `features` (N, D),
         what the head takes, out.
         """
+
+
+Trained = Bundle | Assembled
+"""A trained network: one that is shipped, or one that was put together again, as the models of the folds are."""
 
 
 class Attributor(Protocol):
@@ -190,11 +198,11 @@ class Engine(Protocol):
     def attributions(self, bundle: Bundle) -> tuple[str, ...]:
         """The methods of `attribute` that work for the bundle's network, the best for its architecture first."""
 
-    def attribute(self, bundle: Bundle, method: str) -> Attributor:
-        """Maps of what the bundle's network looked at; raises `NotSupported` for a method that it has no parts for."""
+    def attribute(self, trained: Trained, method: str) -> Attributor:
+        """Maps of what the network looked at; raises `NotSupported` for a method that it has no parts for."""
 
-    def embed(self, bundle: Bundle) -> Embedder:
-        """Features by the bundle's network."""
+    def embed(self, trained: Trained) -> Embedder:
+        """Features by the network."""
 
     def export(self, bundle: Bundle, target: Path, kind: str, about: str) -> None:
         """Write the bundle's network, from bytes of images to probabilities, as `kind` to the file or folder `target`.

@@ -106,8 +106,9 @@ class Report:
         robustness: rows of corruption, strength (1..5; 0 is the image as it is), images, accuracy, accuracy_interval, drop,
             drop_interval, broken, tied, as in `evaluation.robustness`; what breaks the model first comes first.
         calibration: method, chosen_on, candidates (rows of method, log_loss), conformal, novelty (mappings).
-        maps: source to map (a picture of what the model looked at, as a data URI) and nearest (rows of source, label,
-            similarity: the training images most like it, the most like first).
+        maps: source to map (a picture of what the model looked at, as a data URI), nearest (rows of source, label,
+            similarity: the images that this model was trained on and finds most like it, the most like first) and fold: with
+            cross-validation the model is the one that was trained without this fold, None is the bundle's.
         examples: images that stand for the cells of the confusion matrix, as in `reporting.examples`.
 
     All from `findings` on are empty where they are not known, as in a report that an older version wrote; whoever computes

@@ -96,6 +96,7 @@ def render(
             telling=telling,
             cards=cards,
             explained=any(card["map"] or card["nearest"] for card in cards),
+            by_folds=any(card["fold"] is not None for card in cards),
             findings=findings,
             most_listed=parts.MOST_LISTED,
             inputs=shown,
@@ -125,6 +126,7 @@ def _card(
             {**near, "picture": room.picture(small.get(near["source"]), near["source"])}
             for near in known.get("nearest", [])[:MOST_NEAREST]
         ],
+        "fold": known.get("fold"),
         "mark": marks.add([source], {source: _proposed(mistake, states.get(source, {}).get("labels", ()))}),
     }
 

@@ -1,6 +1,7 @@
 """Explaining: what a model looked at, for images that a person names and for the mistakes that a report shows."""
 
 import base64
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,23 +16,26 @@ from numpy.typing import NDArray
 from sortal import engines
 from sortal.bundle import Bundle
 from sortal.data.store import Cache, RowStore
+from sortal.engines.graphs import LOGITS
 from sortal.engines.onnx import OnnxGraph, predictor
 from sortal.errors import MissingExtra, NotSupported, UnreadableImage
+from sortal.evaluation.calibrators import of_bundle
 from sortal.events import Decision, Note, Observer, Progress, ignore
 from sortal.explanation.methods import METHODS, OCCLUSION, by_architecture, known
 from sortal.explanation.neighbours import nearest
-from sortal.explanation.occlusion import occlusion
+from sortal.explanation.occlusion import Predict, occlusion
 from sortal.explanation.overlay import pair, small
 from sortal.files import write_bytes
 from sortal.manifest import Manifest
 from sortal.preprocess import Preprocess, network_pixels, stored_pixels
 from sortal.recipe import Recipe
 from sortal.run import find_bundle
+from sortal.training.crossval import OutOfFold
 from sortal.workflows.predicting import walk
 
 if TYPE_CHECKING:
     from sortal.data.samples import Pixels
-    from sortal.engines.protocol import Attributor, Engine
+    from sortal.engines.protocol import Attributor, Trained
 
 AT_ONCE = 16
 """Images that are explained together; bounds memory."""
@@ -85,7 +89,10 @@ def explain(
     """
     bundle = Bundle.load(find_bundle(Path(target)))
     graph = predictor(bundle)
-    chosen, attribute = _attributor(bundle, graph, method, observe)
+    chosen = _method(bundle, observe) if method is None else known(method)
+    attribute: Attributor = partial(occlusion, graph)
+    if chosen != OCCLUSION:
+        attribute = engines.load(_engine_of(bundle)).attribute(bundle, chosen)
     folder = Path(FOLDER if out is None else out)
     explained = Explained(chosen)
     readable = _readable(walk(images), bundle.preprocess, explained.errors)
@@ -103,19 +110,14 @@ def explain(
     return explained
 
 
-def _attributor(bundle: Bundle, graph: OnnxGraph, method: str | None, observe: Observer) -> "tuple[str, Attributor]":
-    """The method, and what makes maps by it; tells which was chosen, and why, where none was asked for."""
-    if method is not None and known(method) == OCCLUSION:
-        return OCCLUSION, partial(occlusion, graph)
-    if method is not None:
-        return method, engines.load(_engine_of(bundle)).attribute(bundle, method)
+def _method(bundle: Bundle, observe: Observer) -> str:
+    """The method where none was asked for; tells which it is, and why."""
     try:
-        engine = engines.load(_engine_of(bundle))
-        chosen, why = by_architecture(engine.attributions(bundle))
+        chosen, why = by_architecture(engines.load(_engine_of(bundle)).attributions(bundle))
     except (MissingExtra, NotSupported) as error:
         chosen, why = OCCLUSION, str(error)
     observe(Decision("method", chosen, f"{why}: {METHODS[chosen]}"))
-    return chosen, partial(occlusion, graph) if chosen == OCCLUSION else engine.attribute(bundle, chosen)
+    return chosen
 
 
 def _engine_of(bundle: Bundle) -> str:
@@ -154,75 +156,120 @@ def mistakes_explained(
     pixels: "Pixels",
     cache: Cache,
     *,
+    out_of_fold: OutOfFold | None = None,
     observe: Observer = ignore,
 ) -> dict[str, dict[str, Any]]:
-    """A report's `maps`: of the most confident mistakes what the model looked at for its wrong answer, and the training images
-    that it finds most alike.
+    """A report's `maps`: of the most confident mistakes what the model looked at for its wrong answer, and of the images that
+    it was trained on those that it finds most alike.
+
+    The model is the one that gave the answer: the bundle's, or with cross-validation that of the image's fold, trained on no
+    image of the fold. Where a run did not keep the models of its folds, their mistakes are left out, and a note says so.
 
     Args:
         mistakes: the report's rows; the first `MOST_MISTAKES` are explained.
         used: the manifest's rows in use; `pixels` are theirs.
+        out_of_fold: what the run kept of its cross-validation.
     """
     row_of = {source: row for row, source in enumerate(used.sources)}
     wanted = [each for each in mistakes if each["source"] in row_of][:MOST_MISTAKES]
-    if not wanted:
+    folds = used.column("fold")
+    by_fold: dict[int | None, list[Mapping[str, Any]]] = defaultdict(list)
+    for each in wanted:
+        by_fold[folds[row_of[each["source"]]] if each["split"] == "cross_validation" else None].append(each)
+    weights = {} if out_of_fold is None else out_of_fold.weights
+    if lost := [fold for fold in by_fold if fold is not None and fold not in weights]:
+        count = sum(len(by_fold.pop(fold)) for fold in lost)
+        who = "1 mistake of a fold's model has" if count == 1 else f"{count} mistakes of the folds' models have"
+        why = "this run did not keep those models, and the bundle was trained on these images; a new run keeps them"
+        observe(Note(f"{who} neither a map nor nearest images: {why}"))
+    if not by_fold:
         return {}
-    sources = [str(each["source"]) for each in wanted]
-    rows_M = np.array([row_of[source] for source in sources], dtype=np.int64)
-    images = network_pixels(pixels.read(rows_M), bundle.preprocess)
-    labels_M = np.array([bundle.classes.index(each.get("surest") or each["predicted"]) for each in wanted], dtype=np.int64)
-    _, attribute = _attributor(bundle, predictor(bundle), None, observe)
-    maps = attribute(images, labels_M)
-    told: dict[str, dict[str, Any]] = {
-        source: {"map": _address(small(image, heat, MAP_SIDE)), "nearest": []}
-        for source, image, heat in zip(sources, images, maps, strict=True)
-    }
-    training = np.flatnonzero(np.array(used.column("split")) == "train")
-    with suppress(MissingExtra, NotSupported):  # without a framework there are no features, and the maps stand alone
-        engine = engines.load(recipe.engine)
-        neighbours_M, neighbours_N, compared = _features(engine, bundle, recipe, used, pixels, rows_M, training, cache, observe)
-        labels = used.column("labels")
-        names = [", ".join(labels[row]) for row in compared]
-        found = nearest(neighbours_M, neighbours_N, sources, [used.sources[row] for row in compared], names)
-        for source, rows in zip(sources, found, strict=True):
-            told[source]["nearest"] = rows
-    return told
+    explainer = _Explainer(bundle, recipe, used, pixels, cache, _method(bundle, observe), observe)
+    told: dict[str, dict[str, Any]] = {}
+    for fold, some in by_fold.items():
+        trained: Trained = bundle
+        if fold is not None:
+            trained = engines.load(recipe.engine).assemble(recipe, bundle.preprocess, len(bundle.classes), weights[fold])
+        told |= explainer.told(some, trained, fold)
+    return {source: told[source] for each in wanted if (source := str(each["source"])) in told}
 
 
-def _features(
-    engine: "Engine",
-    bundle: Bundle,
-    recipe: Recipe,
-    used: Manifest,
-    pixels: "Pixels",
-    rows_M: NDArray[np.int64],
-    training: NDArray[np.int64],
-    cache: Cache,
-    observe: Observer,
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-    """Features of the rows and of training images, and which training rows these are.
+@dataclass(frozen=True, slots=True)
+class _Explainer:
+    """What all models that made a run's mistakes have in common."""
 
-    A network that stayed frozen has them in its store; else they are computed by the trained network.
-    """
-    if recipe.strategy == "features":
-        frozen = engine.frozen(recipe, bundle.preprocess)
-        contents = used.column("content")
-        with RowStore(cache, "features", frozen.key, frozen.shape, np.float32) as store:
-            stored = set(contents) - set(store.missing(contents))
-            compared = np.array([row for row in training if contents[row] in stored], dtype=np.int64)
-            if len(compared) and all(contents[row] in stored for row in rows_M):
-                return store.read([contents[row] for row in rows_M]), store.read([contents[row] for row in compared]), compared
-    embed = engine.embed(bundle)
-    if len(training) > MOST_COMPARED:
-        observe(Note(f"mistakes are compared with {MOST_COMPARED:,} of {len(training):,} training images, evenly spread"))
-        training = training[np.linspace(0, len(training) - 1, MOST_COMPARED).astype(np.int64)]
-    everything = np.concatenate([rows_M, training])
-    parts = []
-    for start in range(0, len(everything), AT_ONCE):
-        parts.append(embed(network_pixels(pixels.read(everything[start : start + AT_ONCE]), bundle.preprocess)))
-        observe(Progress("neighbours", min(start + AT_ONCE, len(everything)), len(everything)))
-    features = np.concatenate(parts)
-    return features[: len(rows_M)], features[len(rows_M) :], training
+    bundle: Bundle
+    recipe: Recipe
+    used: Manifest
+    pixels: "Pixels"
+    cache: Cache
+    method: str
+    observe: Observer
+
+    def told(self, mistakes: Sequence[Mapping[str, Any]], trained: "Trained", fold: int | None) -> dict[str, dict[str, Any]]:
+        """Entries of `maps` for mistakes of one model, which was trained on all training images but those of the fold."""
+        used, preprocess, classes = self.used, self.bundle.preprocess, self.bundle.classes
+        learnt = zip(used.column("split"), used.column("fold"), strict=True)
+        training = np.flatnonzero([split == "train" and (fold is None or own != fold) for split, own in learnt])
+        row_of = {source: row for row, source in enumerate(used.sources)}
+        sources = [str(each["source"]) for each in mistakes]
+        rows_M = np.array([row_of[source] for source in sources], dtype=np.int64)
+        images = network_pixels(self.pixels.read(rows_M), preprocess)
+        labels_M = np.array([classes.index(each.get("surest") or each["predicted"]) for each in mistakes], dtype=np.int64)
+        attribute: Attributor
+        if self.method == OCCLUSION:
+            attribute = partial(occlusion, _probabilities(trained, self.bundle, self.recipe.threads))
+        else:
+            attribute = engines.load(self.recipe.engine).attribute(trained, self.method)
+        maps = attribute(images, labels_M)
+        found: list[list[dict[str, Any]]] = [[] for _ in sources]
+        with suppress(MissingExtra, NotSupported):  # without a framework there are no features, and the maps stand alone
+            features_MD, features_ND, compared = self._features(trained, rows_M, training)
+            labels = used.column("labels")
+            names = [", ".join(labels[row]) for row in compared]
+            found = nearest(features_MD, features_ND, sources, [used.sources[row] for row in compared], names)
+        return {
+            source: {"map": _address(small(image, heat, MAP_SIDE)), "nearest": rows, "fold": fold}
+            for source, image, heat, rows in zip(sources, images, maps, found, strict=True)
+        }
+
+    def _features(
+        self, trained: "Trained", rows_M: NDArray[np.int64], training: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+        """Features of the rows and of training images, and which training rows these are.
+
+        A network that stayed frozen has them in its store; else they are computed by the trained network.
+        """
+        engine, preprocess = engines.load(self.recipe.engine), self.bundle.preprocess
+        if self.recipe.strategy == "features":
+            frozen = engine.frozen(self.recipe, preprocess)
+            contents = self.used.column("content")
+            with RowStore(self.cache, "features", frozen.key, frozen.shape, np.float32) as store:
+                stored = set(contents) - set(store.missing(contents))
+                compared = np.array([row for row in training if contents[row] in stored], dtype=np.int64)
+                if len(compared) and all(contents[row] in stored for row in rows_M):
+                    ours, theirs = ([contents[row] for row in rows] for rows in (rows_M, compared))
+                    return store.read(ours), store.read(theirs), compared
+        embed = engine.embed(trained)
+        if len(training) > MOST_COMPARED:
+            few = f"{MOST_COMPARED:,} of {len(training):,} training images, evenly spread"
+            self.observe(Note(f"mistakes are compared with {few}"))
+            training = training[np.linspace(0, len(training) - 1, MOST_COMPARED).astype(np.int64)]
+        everything = np.concatenate([rows_M, training])
+        parts = []
+        for start in range(0, len(everything), AT_ONCE):
+            parts.append(embed(network_pixels(self.pixels.read(everything[start : start + AT_ONCE]), preprocess)))
+            self.observe(Progress("neighbours", min(start + AT_ONCE, len(everything)), len(everything)))
+        features = np.concatenate(parts)
+        return features[: len(rows_M)], features[len(rows_M) :], training
+
+
+def _probabilities(trained: "Trained", bundle: Bundle, threads: int) -> Predict:
+    """The bundle's own, or those of an assembled network, calibrated as the bundle's are."""
+    if isinstance(trained, Bundle):
+        return predictor(trained)
+    graph, calibrate = OnnxGraph(trained.graph, threads=threads), of_bundle(bundle)
+    return lambda images_NSSC: calibrate(graph.outputs(images_NSSC)[LOGITS])
 
 
 def _address(data: bytes) -> str:

@@ -26,6 +26,7 @@ from sortal.predictions import Predictions
 from sortal.preprocess import Preprocess
 from sortal.recipe import Recipe
 from sortal.run import Run, find_bundle
+from sortal.training.crossval import kept
 from sortal.workflows.breaking import broken_by
 from sortal.workflows.diagnosing import diagnosed
 from sortal.workflows.explaining import mistakes_explained
@@ -120,8 +121,10 @@ def _with_what_takes_time(
     if not found.robustness or "broken" not in found.robustness[0]:  # an older version took luck for a fall
         rows = broken_by(bundle, recipe, predictions, manifest.used, pixels, cache, observe=observe)
         found = replace(found, robustness=rows)
-    if not found.maps and found.mistakes:
-        maps = mistakes_explained(bundle, recipe, found.mistakes, manifest.used, pixels, cache, observe=observe)
+    # Older versions explained all mistakes by the bundle, and did not say by which model.
+    if found.mistakes and not (found.maps and all("fold" in each for each in found.maps.values())):
+        used, held = manifest.used, kept(run.held_out)
+        maps = mistakes_explained(bundle, recipe, found.mistakes, used, pixels, cache, out_of_fold=held, observe=observe)
         found = replace(found, maps=maps)
     engine = engines.load(recipe.engine)
     diagnosis = diagnosed(run, found, engine, recipe, bundle.preprocess, manifest, predictions)

@@ -218,7 +218,7 @@ def _learn(run: Run, prepared: _Prepared, phases: Phases, observe: Observer) -> 
         samples=samples,
         folds_N=prepared.folds_N,
         fitted=fitted,
-        held_out_NK=held_out,
+        held_out_NK=None if held_out is None else held_out.logits_NK,
         decoded=prepared.decoded,
         features_computed=prepared.features_computed,
     )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sortal import recipe as recipes
 from sortal.bundle import Bundle
 from sortal.data.samples import Samples
-from sortal.engines.protocol import Arrays, Input, Parameters
+from sortal.engines.protocol import Arrays, Input, Parameters, Trained
 from sortal.engines.torch import deploying, measure
 from sortal.engines.torch import device as devices
 from sortal.engines.torch.answering import Answering
@@ -175,11 +175,17 @@ class TorchEngine:
     def attributions(self, bundle: Bundle) -> tuple[str, ...]:
         return methods(self._shipped(bundle), bundle.preprocess.size)
 
-    def attribute(self, bundle: Bundle, method: str) -> TorchAttributor:
-        return TorchAttributor(self._shipped(bundle), bundle.preprocess.size, method)
+    def attribute(self, trained: Trained, method: str) -> TorchAttributor:
+        return TorchAttributor(self._trained(trained), trained.preprocess.size, method)
 
-    def embed(self, bundle: Bundle) -> TorchEmbedder:
-        return TorchEmbedder(self._shipped(bundle))
+    def embed(self, trained: Trained) -> TorchEmbedder:
+        return TorchEmbedder(self._trained(trained))
+
+    def _trained(self, trained: Trained) -> Network:
+        if isinstance(trained, Bundle):
+            return self._shipped(trained)
+        assert isinstance(trained, TorchAssembled), "assembled by another engine"
+        return trained.network
 
     def _shipped(self, bundle: Bundle) -> Network:
         """A bundle's network with its own weights; those that it once started from are not needed."""
