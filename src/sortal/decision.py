@@ -67,8 +67,9 @@ class DecisionRule:
         [1]
         """
         probs_NK = np.asarray(probs_NK, dtype=np.float64)
-        best_N = (probs_NK @ np.array(self.costs_KK)).argmin(axis=1) if self.costs_KK else probs_NK.argmax(axis=1)
-        return best_N.astype(np.int64)
+        loss_NK = probs_NK @ np.array(self.costs_KK, dtype=np.float64) if self.costs_KK else -probs_NK
+        best_N: NDArray[np.int64] = loss_NK.argmin(axis=1)
+        return best_N
 
     def labels(
         self, probs_NK: Probabilities, classes: Sequence[str], shares_N: NDArray[np.float64] | None = None
