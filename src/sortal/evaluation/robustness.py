@@ -130,15 +130,16 @@ def told(rows: Sequence[Mapping[str, Any]]) -> str:
             return f"none of the {len(kinds)} corruptions takes {NOTICED:.0%} of the accuracy, on the same {images:,} images"
         return f"nothing can be told of what breaks the model: on {images:,} images no fall in accuracy is beyond luck"
     tied = [kind for kind in dict.fromkeys(row["corruption"] for row in spoilt if row["tied"]) if kind != row["corruption"]]
-    first = f"{_named(row['corruption'])} breaks the model first"
+    low, high = row["drop_interval"]
+    sentence = (
+        f"{_named(row['corruption'])} breaks the model{'' if tied else ' first'}: at strength {row['strength']} of "
+        f"{STRENGTHS[-1]} accuracy falls from {clean['accuracy']:.3f} to {row['accuracy']:.3f}, by {row['drop']:.3f} "
+        f"({low:.3f} to {high:.3f}), on the same {images:,} images"
+    )
     if tied:
         others = ", ".join(tied[:MOST_TIED]) + (f" and {len(tied) - MOST_TIED:,} more" if len(tied) > MOST_TIED else "")
-        first = f"{_named(row['corruption'])} breaks the model; that {others} does not break it as early cannot be told"
-    low, high = row["drop_interval"]
-    return (
-        f"{first}: at strength {row['strength']} of {STRENGTHS[-1]} accuracy falls from {clean['accuracy']:.3f} to "
-        f"{row['accuracy']:.3f}, by {row['drop']:.3f} ({low:.3f} to {high:.3f}), on the same {images:,} images"
-    )
+        sentence += f"; whether {others} break{'s' if len(tied) == 1 else ''} it as early cannot be told"
+    return sentence
 
 
 def _named(corruption: str) -> str:
